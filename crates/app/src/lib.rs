@@ -1,0 +1,1 @@
+//! What we do: organizations, connect, ingest, routing, bot, jobs.

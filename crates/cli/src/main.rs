@@ -1,0 +1,2 @@
+//! AgenStack: configuration, wiring and commands.
+fn main() {}

@@ -1,0 +1,80 @@
+//! The inbox: webhook events and what became of them.
+
+use crate::clock::Timestamp;
+use crate::id::{EventId, IntegrationId, OrgId};
+use crate::integration::Provider;
+use crate::policy::words;
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// Where an event (or a queued deed) stands.
+    EventState {
+        /// Committed, not yet begun.
+        Pending = "pending",
+        /// Leased by a worker.
+        Running = "running",
+        /// Its effects are committed.
+        Done = "done",
+        /// An attempt failed; another is due at `next_at`.
+        Failed = "failed",
+        /// Given up; only a person can replay it.
+        Dead = "dead",
+        /// Verified, but no organization owned the account.
+        Unrouted = "unrouted",
+    }
+}
+
+/// An event as lists show it; the payload stays sealed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Whose it is.
+    pub organization_id: OrgId,
+    /// The connection it came in by.
+    #[serde(skip)]
+    pub integration_id: IntegrationId,
+    /// Generation of that connection when it came.
+    #[serde(skip)]
+    pub generation: i64,
+    /// Who sent it.
+    pub provider: Provider,
+    /// What it is about: `orders/updated`, `message.text`, `kustomer.message.create`.
+    pub topic: String,
+    /// The provider's id of the delivery or message.
+    pub external_id: String,
+    /// Where it stands.
+    pub state: EventState,
+    /// How often a worker has tried.
+    pub attempts: i64,
+    /// When it was committed.
+    pub received_at: Timestamp,
+    /// When its effects were committed.
+    pub done_at: Option<Timestamp>,
+    /// Why the last attempt failed, in plain words.
+    pub last_error: Option<String>,
+}
+
+/// How often a deed is tried before it is dead.
+pub const MAX_ATTEMPTS: i64 = 12;
+
+/// Milliseconds to wait after the `attempts`-th failure: 2 s doubling to 4 h, about a day in all, plus up to a
+/// quarter at random so that a crowd spreads out.
+pub fn backoff_millis(attempts: i64, random: u8) -> i64 {
+    let doubled = 2_000_i64.saturating_mul(1 << attempts.clamp(1, 14).saturating_sub(1));
+    let base = doubled.min(4 * 3_600_000);
+    base + base * i64::from(random) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_doubles_and_never_passes_five_hours() {
+        assert_eq!(backoff_millis(1, 0), 2_000);
+        assert_eq!(backoff_millis(2, 0), 4_000);
+        assert!((1..100).all(|n| backoff_millis(n, 255) <= 5 * 3_600_000));
+        assert!((1..20).all(|n| backoff_millis(n, 255) < backoff_millis(n, 0) * 5 / 4 + 1));
+    }
+}

@@ -1,0 +1,1 @@
+//! All SQL, one body for SQLite and PostgreSQL.

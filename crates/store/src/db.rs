@@ -1,0 +1,308 @@
+//! Pools, transactions and the two walls.
+//!
+//! The first wall is in code: tenant statements bind `organization_id` from an [`OrgCtx`]. The second is
+//! PostgreSQL's: each transaction takes one of two roles that own nothing, under forced row-level security.
+
+use crate::error::StoreError;
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::id::OrgId;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::str::FromStr;
+use std::time::Duration;
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How long a caller waits for a connection before it is told that the database is not available.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pools: Pools,
+}
+
+#[derive(Clone, Debug)]
+enum Pools {
+    /// SQLite has one writer; readers do not wait for it (WAL).
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+pub(crate) enum Conn {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// A transaction on the rows of one organization.
+pub struct TenantTx {
+    pub(crate) conn: Conn,
+    pub(crate) org: OrgId,
+}
+
+/// A transaction for the few deeds that cross tenants; see [`crate::global`].
+pub struct GlobalTx {
+    pub(crate) conn: Conn,
+}
+
+impl Store {
+    /// Opens `sqlite:///path/file.db` (created if absent) or `postgres://…`.
+    ///
+    /// # Errors
+    /// If the URL is of another kind or the database cannot be reached.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let pools = if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)?
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                // An acknowledged webhook must survive a power cut: sync at every commit, not at checkpoints.
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .pragma("secure_delete", "ON")
+                .busy_timeout(ACQUIRE);
+            let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
+            let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+            let write = write.connect_with(options.clone()).await?;
+            Pools::Sqlite { write, read: read.connect_with(options).await? }
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url)?;
+            Pools::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(16)
+                    .acquire_timeout(ACQUIRE)
+                    .connect_with(options)
+                    .await?,
+            )
+        } else {
+            return Err(StoreError::Url);
+        };
+        Ok(Self { pools })
+    }
+
+    /// Brings the schema to the newest version.
+    ///
+    /// # Errors
+    /// If a migration fails, or the PostgreSQL roles would not keep tenants apart.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match &self.pools {
+            Pools::Sqlite { write, .. } => SQLITE.run(write).await,
+            Pools::Postgres(pool) => POSTGRES.run(pool).await,
+        }
+        .map_err(StoreError::Migrate)?;
+        self.check().await
+    }
+
+    /// Whether the database is reachable, its schema is this program's, and its roles are safe.
+    ///
+    /// # Errors
+    /// Says which of the three does not hold.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        const APPLIED: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
+        let newest = SQLITE.iter().map(|m| m.version).max().unwrap_or(0);
+        let applied: Result<i64, sqlx::Error> = match &self.pools {
+            Pools::Sqlite { read, .. } => sqlx::query_scalar(APPLIED).fetch_one(read).await,
+            Pools::Postgres(pool) => sqlx::query_scalar(APPLIED).fetch_one(pool).await,
+        };
+        match applied {
+            Ok(at) if at == newest => {}
+            Ok(at) if at > newest => return Err(StoreError::Schema("newer than this program")),
+            Ok(_) => return Err(StoreError::Schema("older than this program")),
+            // No table of migrations: a database that was never migrated.
+            Err(sqlx::Error::Database(_)) => return Err(StoreError::Schema("empty")),
+            Err(e) => return Err(e.into()),
+        }
+        if let Pools::Postgres(pool) = &self.pools { check_roles(pool).await } else { Ok(()) }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// If it does not, within the time a caller waits for a connection.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match &self.pools {
+            Pools::Sqlite { read, .. } => sqlx::query("SELECT 1").execute(read).await.map(drop)?,
+            Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction that may write the organization's rows.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn tenant(&self, ctx: &OrgCtx) -> Result<TenantTx, StoreError> {
+        self.tenant_on(ctx, true).await
+    }
+
+    /// Begins a transaction that reads the organization's rows; in SQLite it never waits for the writer.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn tenant_read(&self, ctx: &OrgCtx) -> Result<TenantTx, StoreError> {
+        self.tenant_on(ctx, false).await
+    }
+
+    async fn tenant_on(&self, ctx: &OrgCtx, write: bool) -> Result<TenantTx, StoreError> {
+        let org = ctx.org().clone();
+        Ok(TenantTx { conn: self.begin(write, "agenstack_app", org.as_str()).await?, org })
+    }
+
+    /// Begins a transaction for what crosses tenants.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn global(&self) -> Result<GlobalTx, StoreError> {
+        Ok(GlobalTx { conn: self.begin(true, "agenstack_platform", "").await? })
+    }
+
+    /// Begins a reading transaction for what crosses tenants.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn global_read(&self) -> Result<GlobalTx, StoreError> {
+        Ok(GlobalTx { conn: self.begin(false, "agenstack_platform", "").await? })
+    }
+
+    async fn begin(&self, write: bool, role: &str, org: &str) -> Result<Conn, StoreError> {
+        Ok(match &self.pools {
+            // Taking the write lock at once avoids a failed upgrade in the middle.
+            Pools::Sqlite { write: pool, .. } if write => {
+                Conn::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Pools::Sqlite { read, .. } => Conn::Sqlite(read.begin().await?),
+            Pools::Postgres(pool) => {
+                let mut tx = pool.begin().await?;
+                // Both settings are local to the transaction: a connection goes back to the pool without them.
+                sqlx::query(
+                    "SELECT set_config('role', $1, true), set_config('agenstack.organization', $2, true)",
+                )
+                .bind(role)
+                .bind(org)
+                .execute(&mut *tx)
+                .await?;
+                Conn::Postgres(tx)
+            }
+        })
+    }
+
+    /// Closes all connections, and in SQLite writes the log back into the file.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// `sqlite` or `postgres`.
+    pub fn kind(&self) -> &'static str {
+        match self.pools {
+            Pools::Sqlite { .. } => "sqlite",
+            Pools::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The pool itself, for tests of the walls. Not for the product.
+    #[doc(hidden)]
+    pub fn postgres(&self) -> Option<&PgPool> {
+        match &self.pools {
+            Pools::Postgres(pool) => Some(pool),
+            Pools::Sqlite { .. } => None,
+        }
+    }
+
+    /// The pool itself, for tests that alter rows behind the product's back. Not for the product.
+    #[doc(hidden)]
+    pub fn sqlite(&self) -> Option<&SqlitePool> {
+        match &self.pools {
+            Pools::Sqlite { write, .. } => Some(write),
+            Pools::Postgres(_) => None,
+        }
+    }
+}
+
+/// Refuses to run with roles that pass or own the second wall.
+async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
+    let unsafe_roles: Vec<String> = sqlx::query_scalar(
+        "SELECT r.rolname::text FROM pg_roles r
+         WHERE r.rolname IN ('agenstack_app', 'agenstack_platform')
+           AND (r.rolsuper OR r.rolbypassrls OR r.rolcanlogin
+                OR EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid)
+                OR EXISTS (SELECT 1 FROM pg_auth_members m WHERE m.member = r.oid))",
+    )
+    .fetch_all(pool)
+    .await?;
+    if unsafe_roles.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::UnsafeRole(format!(
+        "{} must own no table, be a member of no role, and have neither SUPERUSER, BYPASSRLS nor LOGIN",
+        unsafe_roles.join(" and ")
+    )))
+}
+
+impl Conn {
+    async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Conn::Sqlite(tx) => tx.commit().await?,
+            Conn::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+impl TenantTx {
+    /// Makes everything since `begin` durable. Dropping the transaction instead undoes it.
+    ///
+    /// # Errors
+    /// If the database could not; then nothing of it holds.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.conn.commit().await
+    }
+    /// The organization.
+    pub fn org(&self) -> &OrgId {
+        &self.org
+    }
+}
+
+impl GlobalTx {
+    /// Makes everything since `begin` durable. Dropping the transaction instead undoes it.
+    ///
+    /// # Errors
+    /// If the database could not; then nothing of it holds.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.conn.commit().await
+    }
+}
+
+/// Runs one SQL text on either database: `execute!(tx, SQL, a, b)` -> rows touched.
+macro_rules! execute {
+    ($tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match &mut $tx.conn {
+            $crate::db::Conn::Sqlite(c) => sqlx::query($sql)$(.bind($bind))*.execute(&mut **c).await.map(|r| r.rows_affected()),
+            $crate::db::Conn::Postgres(c) => sqlx::query($sql)$(.bind($bind))*.execute(&mut **c).await.map(|r| r.rows_affected()),
+        }
+        .map_err($crate::error::StoreError::from)
+    };
+}
+
+/// Reads rows as structs on either database: `rows!(fetch_all, tx, Row, SQL, a, b)`.
+macro_rules! rows {
+    ($fetch:ident, $tx:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match &mut $tx.conn {
+            $crate::db::Conn::Sqlite(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$fetch(&mut **c).await,
+            $crate::db::Conn::Postgres(c) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.$fetch(&mut **c).await,
+        }
+        .map_err($crate::error::StoreError::from)
+    };
+}
+
+pub(crate) use {execute, rows};

@@ -1,0 +1,21 @@
+//! What crosses tenants: a short list that a reviewer reads whole.
+//!
+//! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), consuming an authorization
+//! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]) and leasing queued rows
+//! ([`queue`]). None of these reads a token, a payload or a message; PostgreSQL grants them no such column.
+
+pub mod account;
+pub mod flow;
+pub mod inbox;
+pub mod key;
+pub mod queue;
+pub mod routing;
+
+pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
+    account::STATEMENTS,
+    flow::STATEMENTS,
+    inbox::STATEMENTS,
+    key::STATEMENTS,
+    queue::STATEMENTS,
+    routing::STATEMENTS,
+];

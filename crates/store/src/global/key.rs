@@ -1,0 +1,69 @@
+//! Wrapped data keys, by organization. The keyring of `app` is the only caller.
+
+use crate::db::{GlobalTx, execute, rows};
+use crate::error::StoreError;
+use crate::statement::statements;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::id::{DataKeyId, OrgId};
+use agenstack_core::sealed::Sealed;
+
+statements! { Global;
+    KEY_ADD = "INSERT INTO organization_keys (organization_id, id, master_key_id, wrapped_key, created_at) VALUES ($1, $2, $3, $4, $5)";
+    KEY_FIND = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 AND id = $2";
+    KEY_NEWEST = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 ORDER BY id DESC LIMIT 1";
+}
+
+/// A data key as it is stored: `organization_keys.wrapped_key` of row `id`.
+#[derive(Debug)]
+pub struct StoredKey {
+    /// Its id.
+    pub id: DataKeyId,
+    /// Which master key wrapped it.
+    pub master_key_id: String,
+    /// The key, wrapped.
+    pub wrapped: Sealed,
+}
+
+type Row = (String, String, Vec<u8>);
+
+fn key(row: Row) -> Result<StoredKey, StoreError> {
+    let id =
+        DataKeyId::parse(&row.0).ok_or(StoreError::Corrupt { table: "organization_keys", column: "id" })?;
+    Ok(StoredKey { id, master_key_id: row.1, wrapped: Sealed::from_bytes(row.2) })
+}
+
+impl GlobalTx {
+    /// Stores an organization's data key.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_add(
+        &mut self,
+        org: &OrgId,
+        stored: &StoredKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            KEY_ADD,
+            org.as_str(),
+            stored.id.as_str(),
+            stored.master_key_id.as_str(),
+            stored.wrapped.as_bytes(),
+            now.millis()
+        )?;
+        Ok(())
+    }
+
+    /// The organization's data key with this id, or its newest.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is none: destroyed with its organization, or never made.
+    pub async fn key_get(&mut self, org: &OrgId, id: Option<&DataKeyId>) -> Result<StoredKey, StoreError> {
+        let row = match id {
+            Some(id) => rows!(fetch_optional, self, Row, KEY_FIND, org.as_str(), id.as_str())?,
+            None => rows!(fetch_optional, self, Row, KEY_NEWEST, org.as_str())?,
+        };
+        key(row.ok_or(StoreError::NotFound("data key"))?)
+    }
+}

@@ -1,0 +1,37 @@
+//! Rows of one organization. Each statement binds `organization_id` as `$1`, from the transaction.
+
+pub mod audit;
+pub mod conversation;
+pub mod event;
+pub mod flow;
+pub mod integration;
+pub mod job;
+pub mod message;
+pub mod offer;
+pub mod organization;
+
+pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
+    audit::STATEMENTS,
+    conversation::STATEMENTS,
+    event::STATEMENTS,
+    flow::STATEMENTS,
+    integration::STATEMENTS,
+    job::STATEMENTS,
+    message::STATEMENTS,
+    offer::STATEMENTS,
+    organization::STATEMENTS,
+];
+
+/// Lists as JSON text.
+pub(crate) fn list_to_text(list: &[String]) -> String {
+    serde_json::to_string(list).expect("a list of text is always JSON")
+}
+
+/// Lists from JSON text.
+pub(crate) fn list_from_text(
+    text: &str,
+    table: &'static str,
+    column: &'static str,
+) -> Result<Vec<String>, crate::error::StoreError> {
+    serde_json::from_str(text).map_err(|_| crate::error::StoreError::Corrupt { table, column })
+}

@@ -1,0 +1,192 @@
+//! The inbox of one organization.
+
+use crate::db::{TenantTx, execute, rows};
+use crate::error::StoreError;
+use crate::statement::statements;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::event::{Event, EventState};
+use agenstack_core::id::{EventId, IntegrationId};
+use agenstack_core::integration::Provider;
+use agenstack_core::sealed::Sealed;
+
+macro_rules! columns {
+    () => {
+        "id, integration_id, generation, provider, topic, external_id, state, attempts, received_at, done_at, last_error"
+    };
+}
+
+statements! { Tenant;
+    EVENT_LIST = concat!("SELECT ", columns!(), " FROM events
+        WHERE organization_id = $1 AND ($2 = '' OR provider = $2) AND ($3 = '' OR topic = $3) AND ($4 = '' OR state = $4)
+          AND received_at >= $5 AND received_at < $6 AND ($7 = '' OR id < $7)
+        ORDER BY id DESC LIMIT $8");
+    EVENT_FIND = concat!("SELECT ", columns!(), " FROM events WHERE organization_id = $1 AND id = $2");
+    EVENT_PAYLOAD = "SELECT payload FROM events WHERE organization_id = $1 AND id = $2";
+    EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, lease = NULL, lease_token = NULL, last_error = NULL
+        WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
+    EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, last_error = $6, lease = NULL, lease_token = NULL
+        WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
+    EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, done_at = NULL
+        WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
+    EVENT_CANCEL = "UPDATE events SET state = 'dead', last_error = $4
+        WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')";
+}
+
+/// What a list of events is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Only this provider.
+    pub provider: Option<Provider>,
+    /// Only this topic.
+    pub topic: Option<String>,
+    /// Only in this state.
+    pub state: Option<EventState>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    integration_id: String,
+    generation: i64,
+    provider: String,
+    topic: String,
+    external_id: String,
+    state: String,
+    attempts: i64,
+    received_at: i64,
+    done_at: Option<i64>,
+    last_error: Option<String>,
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "events", column }
+}
+
+impl TenantTx {
+    fn event(&self, r: Row) -> Result<Event, StoreError> {
+        Ok(Event {
+            id: EventId::parse(&r.id).ok_or_else(|| corrupt("id"))?,
+            organization_id: self.org.clone(),
+            integration_id: IntegrationId::parse(&r.integration_id)
+                .ok_or_else(|| corrupt("integration_id"))?,
+            generation: r.generation,
+            provider: Provider::parse(&r.provider).ok_or_else(|| corrupt("provider"))?,
+            topic: r.topic,
+            external_id: r.external_id,
+            state: EventState::parse(&r.state).ok_or_else(|| corrupt("state"))?,
+            attempts: r.attempts,
+            received_at: Timestamp::from_millis(r.received_at),
+            done_at: r.done_at.map(Timestamp::from_millis),
+            last_error: r.last_error,
+        })
+    }
+
+    /// Newest first; `before` is the id of the last one seen.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_list(
+        &mut self,
+        filter: &EventFilter,
+        before: Option<&EventId>,
+        limit: i64,
+    ) -> Result<Vec<Event>, StoreError> {
+        let rows = rows!(
+            fetch_all,
+            self,
+            Row,
+            EVENT_LIST,
+            self.org.as_str(),
+            filter.provider.map_or("", Provider::as_str),
+            filter.topic.as_deref().unwrap_or(""),
+            filter.state.map_or("", EventState::as_str),
+            filter.since.map_or(0, Timestamp::millis),
+            filter.until.map_or(i64::MAX, Timestamp::millis),
+            before.map_or("", EventId::as_str),
+            limit,
+        )?;
+        rows.into_iter().map(|r| self.event(r)).collect()
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_find(&mut self, id: &EventId) -> Result<Option<Event>, StoreError> {
+        let row = rows!(fetch_optional, self, Row, EVENT_FIND, self.org.as_str(), id.as_str())?;
+        row.map(|r| self.event(r)).transpose()
+    }
+
+    /// The sealed payload: `events.payload` of row `id`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if it is not this organization's.
+    pub async fn event_payload(&mut self, id: &EventId) -> Result<Sealed, StoreError> {
+        let row = rows!(fetch_optional, self, (Vec<u8>,), EVENT_PAYLOAD, self.org.as_str(), id.as_str())?;
+        row.map(|(b,)| Sealed::from_bytes(b)).ok_or(StoreError::NotFound("event"))
+    }
+
+    /// The effects of an event are in this transaction: closes it.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker took it; then the transaction must be dropped.
+    pub async fn event_done(
+        &mut self,
+        id: &EventId,
+        lease_token: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let n = execute!(self, EVENT_DONE, self.org.as_str(), id.as_str(), lease_token, at.millis())?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    /// An attempt failed: the event waits until `next_at`, or is dead.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker took it.
+    pub async fn event_failed(
+        &mut self,
+        id: &EventId,
+        lease_token: &str,
+        state: EventState,
+        next_at: Timestamp,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let n = execute!(
+            self,
+            EVENT_FAILED,
+            self.org.as_str(),
+            id.as_str(),
+            lease_token,
+            state.as_str(),
+            next_at.millis(),
+            error
+        )?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    /// Puts an ended or failed event back into the queue. `false` if it is queued or running already.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_replay(&mut self, id: &EventId, at: Timestamp) -> Result<bool, StoreError> {
+        Ok(execute!(self, EVENT_REPLAY, self.org.as_str(), id.as_str(), at.millis())? == 1)
+    }
+
+    /// Gives up the waiting events of a connection up to `generation`, for `reason`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_cancel(
+        &mut self,
+        integration: &IntegrationId,
+        generation: i64,
+        reason: &str,
+    ) -> Result<u64, StoreError> {
+        execute!(self, EVENT_CANCEL, self.org.as_str(), integration.as_str(), generation, reason)
+    }
+}

@@ -1,0 +1,423 @@
+//! Connections and their sealed tokens.
+
+use crate::db::{TenantTx, execute, rows};
+use crate::error::StoreError;
+use crate::statement::statements;
+use crate::tenant::{list_from_text, list_to_text};
+use agenstack_core::clock::Timestamp;
+use agenstack_core::id::IntegrationId;
+use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, SealedTokens};
+use agenstack_core::sealed::Sealed;
+
+macro_rules! columns {
+    () => {
+        "id, provider, external_id, account_identifier, status, generation, token_expires_at, scopes, missing_scopes, \
+         acting_user_id, webhook_id, connected_at, last_success_at, last_event_at, last_error_code, last_error_message, last_error_at"
+    };
+}
+
+statements! { Tenant;
+    INTEGRATION_LIST = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status <> 'disconnected'
+        ORDER BY provider, id");
+    INTEGRATION_FIND = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND id = $2");
+    INTEGRATION_BY_ACCOUNT = concat!("SELECT ", columns!(), " FROM integrations
+        WHERE organization_id = $1 AND provider = $2 AND external_id = $3");
+    INTEGRATION_ADD = "INSERT INTO integrations (organization_id, id, provider, external_id, account_identifier, status, generation,
+            access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, scopes, missing_scopes,
+            acting_user_id, webhook_id, connected_at, last_success_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+    INTEGRATION_RENEW = "UPDATE integrations SET account_identifier = $3, status = $4, generation = $5, access_token = $6,
+            refresh_token = $7, webhook_secret = $8, token_expires_at = $9, refresh_expires_at = $10, refresh_lease = NULL,
+            scopes = $11, missing_scopes = $12, acting_user_id = $13, webhook_id = $14, connected_at = $15, last_success_at = $16,
+            last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
+        WHERE organization_id = $1 AND id = $2";
+    INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, token_expires_at, generation, status
+        FROM integrations WHERE organization_id = $1 AND id = $2";
+    INTEGRATION_SUCCEEDED = "UPDATE integrations SET last_success_at = $3, last_error_code = NULL, last_error_message = NULL,
+            last_error_at = NULL, status = CASE WHEN status = 'paused' THEN 'connected' ELSE status END
+        WHERE organization_id = $1 AND id = $2 AND generation = $4";
+    INTEGRATION_FAILED = "UPDATE integrations SET status = $3, last_error_code = $4, last_error_message = $5, last_error_at = $6
+        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected'";
+    INTEGRATION_REFRESH_LEASE = "UPDATE integrations SET refresh_lease = $3
+        WHERE organization_id = $1 AND id = $2 AND generation = $4 AND COALESCE(refresh_lease, 0) < $5
+          AND COALESCE(token_expires_at, 0) = $6";
+    INTEGRATION_REFRESHED = "UPDATE integrations SET access_token = $3, refresh_token = $4, token_expires_at = $5,
+            refresh_expires_at = $6, refresh_lease = NULL
+        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND refresh_lease = $8";
+    INTEGRATION_REFRESH_RELEASE = "UPDATE integrations SET refresh_lease = NULL
+        WHERE organization_id = $1 AND id = $2 AND refresh_lease = $3";
+    INTEGRATION_SCOPES = "UPDATE integrations SET scopes = $3, missing_scopes = $4 WHERE organization_id = $1 AND id = $2 AND generation = $5";
+    INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4
+        WHERE organization_id = $1 AND id = $2 AND generation = $5";
+    INTEGRATION_END = "UPDATE integrations SET status = 'disconnected', access_token = NULL, refresh_token = NULL, webhook_secret = NULL,
+            webhook_id = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, generation = generation + 1
+        WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    provider: String,
+    external_id: String,
+    account_identifier: String,
+    status: String,
+    generation: i64,
+    token_expires_at: Option<i64>,
+    scopes: String,
+    missing_scopes: String,
+    acting_user_id: Option<String>,
+    webhook_id: Option<String>,
+    connected_at: i64,
+    last_success_at: Option<i64>,
+    last_event_at: Option<i64>,
+    last_error_code: Option<String>,
+    last_error_message: Option<String>,
+    last_error_at: Option<i64>,
+}
+
+#[derive(sqlx::FromRow)]
+struct TokenRow {
+    access_token: Option<Vec<u8>>,
+    refresh_token: Option<Vec<u8>>,
+    webhook_secret: Option<Vec<u8>>,
+    token_expires_at: Option<i64>,
+    generation: i64,
+    status: String,
+}
+
+/// The sealed tokens of a connection with what tells whether they are still good.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The sealed columns.
+    pub sealed: SealedTokens,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// The connection's generation.
+    pub generation: i64,
+    /// How the connection is.
+    pub status: ConnectionStatus,
+}
+
+/// A refreshed pair, sealed.
+#[derive(Debug)]
+pub struct RefreshedTokens {
+    /// `integrations.access_token`.
+    pub access_token: Sealed,
+    /// `integrations.refresh_token`.
+    pub refresh_token: Option<Sealed>,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// When the refresh token ends.
+    pub refresh_expires_at: Option<Timestamp>,
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "integrations", column }
+}
+
+impl TenantTx {
+    fn integration(&self, r: Row) -> Result<Integration, StoreError> {
+        let at = |ms: Option<i64>| ms.map(Timestamp::from_millis);
+        Ok(Integration {
+            id: IntegrationId::parse(&r.id).ok_or_else(|| corrupt("id"))?,
+            organization_id: self.org.clone(),
+            provider: Provider::parse(&r.provider).ok_or_else(|| corrupt("provider"))?,
+            status: ConnectionStatus::parse(&r.status).ok_or_else(|| corrupt("status"))?,
+            account_identifier: serde_json::from_str(&r.account_identifier)
+                .map_err(|_| corrupt("account_identifier"))?,
+            scopes: list_from_text(&r.scopes, "integrations", "scopes")?,
+            missing_scopes: list_from_text(&r.missing_scopes, "integrations", "missing_scopes")?,
+            token_expires_at: at(r.token_expires_at),
+            connected_at: Timestamp::from_millis(r.connected_at),
+            last_success_at: at(r.last_success_at),
+            last_error: match (r.last_error_code, r.last_error_message, r.last_error_at) {
+                (Some(code), Some(message), Some(ms)) => {
+                    Some(LastError { code, message, at: Timestamp::from_millis(ms) })
+                }
+                _ => None,
+            },
+            external_id: r.external_id,
+            generation: r.generation,
+            last_event_at: at(r.last_event_at),
+            acting_user_id: r.acting_user_id,
+            webhook_id: r.webhook_id,
+        })
+    }
+
+    /// The organization's connections that are not disconnected.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_list(&mut self) -> Result<Vec<Integration>, StoreError> {
+        let rows = rows!(fetch_all, self, Row, INTEGRATION_LIST, self.org.as_str())?;
+        rows.into_iter().map(|r| self.integration(r)).collect()
+    }
+
+    /// One connection, disconnected or not.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_find(&mut self, id: &IntegrationId) -> Result<Option<Integration>, StoreError> {
+        let row = rows!(fetch_optional, self, Row, INTEGRATION_FIND, self.org.as_str(), id.as_str())?;
+        row.map(|r| self.integration(r)).transpose()
+    }
+
+    /// The organization's row for an account, disconnected or not.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_by_account(
+        &mut self,
+        provider: Provider,
+        external_id: &str,
+    ) -> Result<Option<Integration>, StoreError> {
+        let row = rows!(
+            fetch_optional,
+            self,
+            Row,
+            INTEGRATION_BY_ACCOUNT,
+            self.org.as_str(),
+            provider.as_str(),
+            external_id
+        )?;
+        row.map(|r| self.integration(r)).transpose()
+    }
+
+    /// Stores a connection with its sealed tokens, new or (by its id) connected anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another organization holds the account.
+    pub async fn integration_put(
+        &mut self,
+        it: &Integration,
+        tokens: &SealedTokens,
+        refresh_expires_at: Option<Timestamp>,
+        is_new: bool,
+    ) -> Result<(), StoreError> {
+        let account = serde_json::to_string(&it.account_identifier).expect("an account is always JSON");
+        let bytes = |s: &Option<Sealed>| s.as_ref().map(|s| s.as_bytes().to_vec());
+        let ms = |t: Option<Timestamp>| t.map(Timestamp::millis);
+        if is_new {
+            execute!(
+                self,
+                INTEGRATION_ADD,
+                self.org.as_str(),
+                it.id.as_str(),
+                it.provider.as_str(),
+                it.external_id.as_str(),
+                account.as_str(),
+                it.status.as_str(),
+                it.generation,
+                bytes(&tokens.access_token),
+                bytes(&tokens.refresh_token),
+                bytes(&tokens.webhook_secret),
+                ms(it.token_expires_at),
+                ms(refresh_expires_at),
+                list_to_text(&it.scopes),
+                list_to_text(&it.missing_scopes),
+                it.acting_user_id.as_deref(),
+                it.webhook_id.as_deref(),
+                it.connected_at.millis(),
+                ms(it.last_success_at),
+            )?;
+        } else {
+            execute!(
+                self,
+                INTEGRATION_RENEW,
+                self.org.as_str(),
+                it.id.as_str(),
+                account.as_str(),
+                it.status.as_str(),
+                it.generation,
+                bytes(&tokens.access_token),
+                bytes(&tokens.refresh_token),
+                bytes(&tokens.webhook_secret),
+                ms(it.token_expires_at),
+                ms(refresh_expires_at),
+                list_to_text(&it.scopes),
+                list_to_text(&it.missing_scopes),
+                it.acting_user_id.as_deref(),
+                it.webhook_id.as_deref(),
+                it.connected_at.millis(),
+                ms(it.last_success_at),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The sealed tokens of a connection.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if it is not this organization's.
+    pub async fn integration_tokens(&mut self, id: &IntegrationId) -> Result<Tokens, StoreError> {
+        let row = rows!(fetch_optional, self, TokenRow, INTEGRATION_TOKENS, self.org.as_str(), id.as_str())?;
+        let r = row.ok_or(StoreError::NotFound("integration"))?;
+        Ok(Tokens {
+            sealed: SealedTokens {
+                access_token: r.access_token.map(Sealed::from_bytes),
+                refresh_token: r.refresh_token.map(Sealed::from_bytes),
+                webhook_secret: r.webhook_secret.map(Sealed::from_bytes),
+            },
+            expires_at: r.token_expires_at.map(Timestamp::from_millis),
+            generation: r.generation,
+            status: ConnectionStatus::parse(&r.status).ok_or_else(|| corrupt("status"))?,
+        })
+    }
+
+    /// A call worked: clears the last error, and ends a pause.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_succeeded(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        execute!(self, INTEGRATION_SUCCEEDED, self.org.as_str(), id.as_str(), at.millis(), generation)?;
+        Ok(())
+    }
+
+    /// A call failed: how the connection is now, and why. A connection that was connected anew meanwhile is left alone.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_failed(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        status: ConnectionStatus,
+        error: &LastError,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INTEGRATION_FAILED,
+            self.org.as_str(),
+            id.as_str(),
+            status.as_str(),
+            error.code.as_str(),
+            error.message.as_str(),
+            error.at.millis(),
+            generation,
+        )?;
+        Ok(())
+    }
+
+    /// Takes the right to refresh until `until`, unless somebody holds it or the token was refreshed meanwhile.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_refresh_lease(
+        &mut self,
+        id: &IntegrationId,
+        seen: &Tokens,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let seen_expiry = seen.expires_at.map_or(0, Timestamp::millis);
+        let n = execute!(
+            self,
+            INTEGRATION_REFRESH_LEASE,
+            self.org.as_str(),
+            id.as_str(),
+            until.millis(),
+            seen.generation,
+            now.millis(),
+            seen_expiry,
+        )?;
+        Ok(n == 1)
+    }
+
+    /// Stores a refreshed pair and gives the right back, if it is still ours.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another took it.
+    pub async fn integration_refreshed(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        lease: Timestamp,
+        tokens: &RefreshedTokens,
+    ) -> Result<(), StoreError> {
+        let n = execute!(
+            self,
+            INTEGRATION_REFRESHED,
+            self.org.as_str(),
+            id.as_str(),
+            tokens.access_token.as_bytes(),
+            tokens.refresh_token.as_ref().map(Sealed::as_bytes),
+            tokens.expires_at.map(Timestamp::millis),
+            tokens.refresh_expires_at.map(Timestamp::millis),
+            generation,
+            lease.millis(),
+        )?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    /// Gives the right to refresh back after a failure.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_refresh_release(
+        &mut self,
+        id: &IntegrationId,
+        lease: Timestamp,
+    ) -> Result<(), StoreError> {
+        execute!(self, INTEGRATION_REFRESH_RELEASE, self.org.as_str(), id.as_str(), lease.millis())?;
+        Ok(())
+    }
+
+    /// What is granted now.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_scopes(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        scopes: &[String],
+        missing: &[String],
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INTEGRATION_SCOPES,
+            self.org.as_str(),
+            id.as_str(),
+            list_to_text(scopes),
+            list_to_text(missing),
+            generation
+        )?;
+        Ok(())
+    }
+
+    /// The provider's subscription and the secret it signs with.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_webhook(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        webhook_id: &str,
+        secret: &Sealed,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INTEGRATION_WEBHOOK,
+            self.org.as_str(),
+            id.as_str(),
+            webhook_id,
+            secret.as_bytes(),
+            generation
+        )?;
+        Ok(())
+    }
+
+    /// Ends a connection: tokens erased, generation raised so that queued work stops. `false` if it had ended already.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_end(&mut self, id: &IntegrationId, generation: i64) -> Result<bool, StoreError> {
+        Ok(execute!(self, INTEGRATION_END, self.org.as_str(), id.as_str(), generation)? == 1)
+    }
+}

@@ -11,6 +11,8 @@ pub mod error;
 pub mod global;
 pub mod statement;
 pub mod tenant;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use db::{GlobalTx, Store, TenantTx};
 pub use error::StoreError;

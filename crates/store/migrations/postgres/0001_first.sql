@@ -227,7 +227,9 @@ DO $$ BEGIN CREATE ROLE agenstack_app NOLOGIN NOSUPERUSER NOBYPASSRLS;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 DO $$ BEGIN CREATE ROLE agenstack_platform NOLOGIN NOSUPERUSER NOBYPASSRLS;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-GRANT agenstack_app, agenstack_platform TO CURRENT_USER;
+-- Roles belong to the whole server: another database may be doing this at the same time.
+DO $$ BEGIN GRANT agenstack_app, agenstack_platform TO CURRENT_USER;
+EXCEPTION WHEN unique_violation THEN NULL; END $$;
 GRANT USAGE ON SCHEMA public TO agenstack_app, agenstack_platform;
 
 ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;

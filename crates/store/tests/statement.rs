@@ -1,0 +1,119 @@
+//! Every SQL text: it runs on its databases, its role may run it, and a tenant's names the organization.
+
+use agenstack_store::statement::{Dialect, Scope, Statement, all};
+use agenstack_store::testing::{postgres, sqlite};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use std::collections::BTreeSet;
+
+#[tokio::test]
+async fn each_statement_can_be_prepared_on_sqlite() {
+    let db = sqlite().await;
+    let mut connection = db.store.sqlite().unwrap().acquire().await.unwrap();
+    for s in all().filter(|s| s.dialect != Dialect::Postgres) {
+        let prepared = connection.prepare(s.sql.into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {}", s.name, prepared.err().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn each_statement_can_be_prepared_on_postgres() {
+    let db = postgres().await;
+    let mut connection = db.store.postgres().unwrap().acquire().await.unwrap();
+    for s in all().filter(|s| s.dialect != Dialect::Sqlite) {
+        let prepared = connection.prepare(s.sql.into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {}", s.name, prepared.err().unwrap());
+    }
+}
+
+/// How many values a text binds.
+fn binds(s: &Statement) -> usize {
+    (1..).take_while(|n| s.sql.contains(&format!("${n}"))).count()
+}
+
+#[tokio::test]
+async fn each_statement_is_granted_to_its_role_by_column() {
+    let db = postgres().await;
+    let pool = db.store.postgres().unwrap();
+    for s in all().filter(|s| s.dialect != Dialect::Sqlite) {
+        let role = match s.scope {
+            Scope::Tenant => "agenstack_app",
+            Scope::Global => "agenstack_platform",
+        };
+        let nulls = vec!["NULL"; binds(s)].join(", ");
+        // Preparing asks for no permission; explaining an execution does, without executing.
+        let sql = format!(
+            "SET LOCAL ROLE {role}; PREPARE the_statement AS {}; EXPLAIN EXECUTE the_statement{}; DEALLOCATE the_statement",
+            s.sql,
+            if nulls.is_empty() { String::new() } else { format!("({nulls})") },
+        );
+        let mut tx = pool.begin().await.unwrap();
+        let explained = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await;
+        assert!(explained.is_ok(), "{}: {}", s.name, explained.err().unwrap());
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[test]
+fn no_two_statements_have_one_name() {
+    let mut seen = BTreeSet::new();
+    for s in all() {
+        assert!(seen.insert(s.name), "{} is there twice", s.name);
+    }
+    assert!(seen.len() > 80, "the list is not whole: {}", seen.len());
+}
+
+#[test]
+fn each_statement_of_a_tenant_binds_the_organization_first() {
+    for s in all().filter(|s| s.scope == Scope::Tenant) {
+        let text = s.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let named = if text.starts_with("INSERT INTO ") {
+            text.contains(" (organization_id, ") && text.contains(" VALUES ($1, ")
+        } else if text.contains(" FROM organizations ") {
+            text.contains(" WHERE id = $1")
+        } else {
+            text.contains("organization_id = $1")
+        };
+        assert!(named, "{} does not bind organization_id as $1: {text}", s.name);
+        assert!(!text.contains(" OR organization_id"), "{} reaches around the organization: {text}", s.name);
+    }
+}
+
+/// Grows only in a change that says why: what stands here crosses tenants.
+#[test]
+fn the_statements_that_cross_tenants_are_these() {
+    let names: Vec<_> = all().filter(|s| s.scope == Scope::Global).map(|s| s.name).collect();
+    insta::assert_snapshot!(names.join("\n"), @r"
+    USER_ADD
+    USER_BY_EMAIL
+    SESSION_ADD
+    SESSION_FIND
+    SESSION_END
+    SESSION_SWEEP
+    ORGANIZATION_ADD
+    MEMBERSHIP_ADD
+    MEMBERSHIP_LIST
+    MEMBERSHIP_FIND
+    FLOW_CONSUME
+    FLOW_SWEEP
+    EVENT_ACCEPT
+    UNROUTED_ADD
+    UNROUTED_TAKE
+    UNROUTED_SWEEP
+    KEY_ADD
+    KEY_FIND
+    KEY_NEWEST
+    EVENT_LEASE_SQLITE
+    EVENT_LEASE_POSTGRES
+    JOB_LEASE_SQLITE
+    JOB_LEASE_POSTGRES
+    EVENT_LEASE_EXPIRE
+    JOB_LEASE_EXPIRE
+    EVENT_LEASE_RETURN
+    JOB_LEASE_RETURN
+    JOB_KIND
+    QUEUE_WAITING
+    ROUTE_BY_ACCOUNT
+    ROUTE_BY_ID
+    ROUTE_SEEN
+    ");
+}

@@ -1,0 +1,107 @@
+//! The one way from bytes to JSON, for verifying, routing and handling alike.
+
+use serde_json::Value;
+
+/// The bytes are not JSON. Says nothing of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is not JSON")]
+pub struct NotJson;
+
+/// Reads a signed body. Every reader of a body gets this value, so two of them cannot see different things: of a
+/// repeated key the last one counts, everywhere. Depth is bounded by the parser; the size by who read the bytes.
+///
+/// A cut emoji (half of a surrogate pair) in one customer's text would make the whole batch unreadable
+/// (`messenger.md` 2.2: one bad event must not spoil the others), so such halves are read as U+FFFD.
+pub fn parse(body: &[u8]) -> Result<Value, NotJson> {
+    match serde_json::from_slice(body) {
+        Ok(value) => Ok(value),
+        Err(_) => serde_json::from_slice(&mend_surrogates(body).ok_or(NotJson)?).map_err(|_| NotJson),
+    }
+}
+
+/// Replaces `\uD8xx` escapes without their second half, and second halves without their first; `None` if there
+/// are none.
+fn mend_surrogates(body: &[u8]) -> Option<Vec<u8>> {
+    let mut out = body.to_vec();
+    let mut mended = false;
+    let mut at = 0;
+    while at < out.len() {
+        if out[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match unit(&out, at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(&out, at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => {
+                out[at + 2..at + 6].copy_from_slice(b"fffd");
+                mended = true;
+                at += 6;
+            }
+            // Any other escape takes two bytes; `\\` must not lend its second one to what follows.
+            _ => at += 2,
+        }
+    }
+    mended.then_some(out)
+}
+
+/// The UTF-16 unit of a `\uXXXX` escape that begins at `at`.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Text at a JSON pointer; a number counts as its decimal digits, because ids come as both.
+pub(crate) fn text(value: &Value, pointer: &str) -> Option<String> {
+    as_text(value.pointer(pointer)?)
+}
+
+/// A value as an id or text: a non-empty string or a whole number.
+pub(crate) fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A whole number that may be written as text.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|f| f as i64)),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The strings of an array at a JSON pointer; what is not a string is left out.
+pub(crate) fn strings(value: &Value, pointer: &str) -> Vec<String> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(as_text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_cut_emoji_does_not_spoil_the_batch() {
+        let body = br#"{"a":"cut \ud83d","b":"whole \ud83d\ude00","c":"back \\ud83d","d":"\ude00"}"#;
+        assert_eq!(
+            parse(body).unwrap(),
+            json!({"a": "cut \u{fffd}", "b": "whole \u{1f600}", "c": "back \\ud83d", "d": "\u{fffd}"})
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for bad in [&b""[..], b"{", b"\xff\xfe", b"{\"a\":\"\xff\"}", b"[1]x", &b"[".repeat(200)] {
+            assert_eq!(parse(bad), Err(NotJson));
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_one_counts() {
+        assert_eq!(parse(br#"{"a":1,"a":2}"#).unwrap(), json!({"a": 2}));
+    }
+}

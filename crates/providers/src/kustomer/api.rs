@@ -1,0 +1,333 @@
+//! The calls to an account (`kustomer.md` 2). Whatever writes looks first, by our own id: a POST cannot be repeated
+//! safely, and a lost answer is followed by another try (2.4).
+
+use super::{Kustomer, unexpected};
+use crate::error::{Kind, ProviderError};
+use crate::json;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::integration::{Provider, Subdomain};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+/// The label of what we write; also tells our own messages when they come back.
+pub const APP: &str = "agenstack";
+/// Messages are listed a hundred at a time; a conversation of more than this many pages is not searched further.
+const MOST_PAGES: usize = 20;
+/// What we are told of (`kustomer.md` 3.2); one webhook holds them all, because an account may have five.
+const EVENTS: &[&str] =
+    &["kustomer.conversation.create", "kustomer.conversation.update", "kustomer.message.create"];
+
+/// Who a token acts as, and for which account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user, a machine's or a person's.
+    pub user_id: String,
+    /// The account's id: 24 hex digits.
+    pub org_id: String,
+    /// The account's display name, where it is told.
+    pub org_name: Option<String>,
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the customer.
+    In,
+    /// To the customer.
+    Out,
+}
+
+impl Direction {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
+/// One message of a transcript.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// Our id of it: what makes a repeat find it.
+    pub external_id: &'a str,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What it says.
+    pub text: &'a str,
+    /// When it went.
+    pub sent_at: Timestamp,
+}
+
+/// A webhook that has just been made.
+#[derive(Clone, Debug)]
+pub struct CreatedWebhook {
+    /// Its id, for deleting it.
+    pub id: String,
+    /// What its deliveries are signed with.
+    pub secret: SecretString,
+}
+
+/// A value inside one path segment.
+fn segment(value: &str) -> String {
+    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+fn id_of(body: &Value) -> Result<String, ProviderError> {
+    json::text(body, "/data/id").ok_or_else(unexpected)
+}
+
+/// 404 is an answer for whoever looks something up.
+fn absent<T>(outcome: Result<T, ProviderError>) -> Result<Option<T>, ProviderError> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind == Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl Kustomer {
+    async fn get(&self, org: &Subdomain, token: &SecretString, path: &str) -> Result<Value, ProviderError> {
+        self.rest(org, token, Method::GET, path, &[], None).await
+    }
+
+    async fn post(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, ProviderError> {
+        self.rest(org, token, Method::POST, path, &[], Some(body)).await
+    }
+
+    /// Whether the token lives; works whatever its roles (`kustomer.md` 1.3).
+    pub async fn verify_token(&self, org: &Subdomain, token: &SecretString) -> Result<(), ProviderError> {
+        self.get(org, token, "/v1/auth/tokens/current").await.map(drop)
+    }
+
+    /// Whom the token acts as, and for which account: the binding that counts (`kustomer.md` 1.6, step 4).
+    pub async fn identity(&self, org: &Subdomain, token: &SecretString) -> Result<Identity, ProviderError> {
+        let user = self.get(org, token, "/v1/users/current").await?;
+        let org_id = json::text(&user, "/data/relationships/org/data/id").ok_or_else(unexpected)?;
+        // Cosmetic: what it needs is not established, so that any refusal only leaves the name out.
+        let named = self.get(org, token, &format!("/v1/orgs/{}", segment(&org_id))).await.ok();
+        let org_name = named.and_then(|o| {
+            json::text(&o, "/data/attributes/displayName").or_else(|| json::text(&o, "/data/attributes/name"))
+        });
+        Ok(Identity { user_id: id_of(&user)?, org_id, org_name })
+    }
+
+    /// The roles that cheap reads find missing (`kustomer.md` 1.6, step 5).
+    pub async fn missing_roles(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+    ) -> Result<Vec<String>, ProviderError> {
+        let probes = [
+            ("/v1/conversations?pageSize=1", "org.permission.conversation.read"),
+            ("/v1/customers/email=nobody%40agenstack.invalid", "org.permission.customer.read"),
+            ("/v1/teams?pageSize=1", "org.permission.team.read"),
+            ("/v1/outbound-webhooks", "org.permission.outbound_webhook.read"),
+        ];
+        let mut missing = Vec::new();
+        for (path, role) in probes {
+            match absent(self.get(org, token, path).await) {
+                Ok(_) => {}
+                Err(e) if e.kind == Kind::Forbidden => missing.push(role.to_owned()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The customer with our id, or with this address; made if there is none (`kustomer.md` 2.3, 2.5).
+    pub async fn customer_find_or_create(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        external_id: &str,
+        name: &str,
+        email: Option<&str>,
+    ) -> Result<String, ProviderError> {
+        if let Some(id) = self.customer_find(org, token, external_id, email).await? {
+            return Ok(id);
+        }
+        let mut body = json!({"name": name, "externalId": external_id});
+        if let Some(email) = email {
+            body["emails"] = json!([{"type": "home", "email": email}]);
+        }
+        match self.post(org, token, "/v1/customers", &body).await {
+            Ok(made) => id_of(&made),
+            // Somebody else made it meanwhile, or the answer was lost: it is there now, or the error stands.
+            Err(e) => self.customer_find(org, token, external_id, email).await?.ok_or(e),
+        }
+    }
+
+    async fn customer_find(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        external_id: &str,
+        email: Option<&str>,
+    ) -> Result<Option<String>, ProviderError> {
+        let by_id = format!("/v1/customers/externalId={}", segment(external_id));
+        if let Some(found) = absent(self.get(org, token, &by_id).await)? {
+            return id_of(&found).map(Some);
+        }
+        let Some(email) = email else { return Ok(None) };
+        let by_email = format!("/v1/customers/email={}", segment(email));
+        absent(self.get(org, token, &by_email).await)?.map(|found| id_of(&found)).transpose()
+    }
+
+    /// The conversation with our id; made, open and coming in, if there is none. The look-up by external id is
+    /// documented for customers and reported for "most objects" (`kustomer.md` 2.1): an account that answers it
+    /// with 404 gets a new conversation.
+    pub async fn conversation_find_or_create(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        customer_id: &str,
+        external_id: &str,
+        name: &str,
+    ) -> Result<String, ProviderError> {
+        let path = format!("/v1/conversations/externalId={}", segment(external_id));
+        let find =
+            || async { absent(self.get(org, token, &path).await)?.map(|found| id_of(&found)).transpose() };
+        if let Some(id) = find().await? {
+            return Ok(id);
+        }
+        let body = json!({
+            "customer": customer_id, "externalId": external_id, "name": name, "status": "open", "direction": "in",
+        });
+        match self.post(org, token, "/v1/conversations", &body).await {
+            Ok(made) => id_of(&made),
+            Err(e) => find().await?.ok_or(e),
+        }
+    }
+
+    /// Writes a message into a conversation, unless it holds one with this id. Writing never sends anything to the
+    /// customer (`kustomer.md` 2.3). Gives the message's id there.
+    pub async fn message_add(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        conversation_id: &str,
+        turn: Turn<'_>,
+    ) -> Result<String, ProviderError> {
+        let path = format!("/v1/conversations/{}/messages", segment(conversation_id));
+        if let Some(id) = self.message_find(org, token, &path, turn.external_id).await? {
+            return Ok(id);
+        }
+        let body = json!({
+            "channel": "chat", "app": APP, "direction": turn.direction.as_str(), "externalId": turn.external_id,
+            "preview": turn.text, "sentAt": turn.sent_at.rfc3339(),
+        });
+        match self.post(org, token, &path, &body).await {
+            Ok(made) => id_of(&made),
+            Err(e) => self.message_find(org, token, &path, turn.external_id).await?.ok_or(e),
+        }
+    }
+
+    async fn message_find(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        path: &str,
+        external_id: &str,
+    ) -> Result<Option<String>, ProviderError> {
+        for page in 1..=MOST_PAGES {
+            let page = page.to_string();
+            let query = [("page", page.as_str()), ("pageSize", "100")];
+            let list = self.rest(org, token, Method::GET, path, &query, None).await?;
+            let items = list.get("data").and_then(Value::as_array).ok_or_else(unexpected)?;
+            let hit = items
+                .iter()
+                .find(|m| json::text(m, "/attributes/externalId").as_deref() == Some(external_id));
+            if let Some(hit) = hit {
+                return Ok(json::text(hit, "/id"));
+            }
+            if json::text(&list, "/links/next").is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves a note that only the team sees.
+    pub async fn note_add(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        conversation_id: &str,
+        text: &str,
+    ) -> Result<(), ProviderError> {
+        let path = format!("/v1/conversations/{}/notes", segment(conversation_id));
+        self.post(org, token, &path, &json!({"body": text})).await.map(drop)
+    }
+
+    /// Marks a conversation; repeating it changes nothing.
+    pub async fn tag_add(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        conversation_id: &str,
+        tag: &str,
+    ) -> Result<(), ProviderError> {
+        let path = format!("/v1/conversations/{}/tags", segment(conversation_id));
+        self.post(org, token, &path, &json!({"tags": [tag]})).await.map(drop)
+    }
+
+    /// Makes a webhook with all events we use (`kustomer.md` 3.2). Former ones to the same address are deleted
+    /// first: nobody knows their secret any more, and an account may have five.
+    pub async fn webhook_create(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        url: &str,
+        name: &str,
+    ) -> Result<CreatedWebhook, ProviderError> {
+        if let Ok(list) = self.get(org, token, "/v1/outbound-webhooks").await {
+            let same = |w: &&Value| json::text(w, "/attributes/url").as_deref() == Some(url);
+            let items = list.get("data").and_then(Value::as_array).into_iter().flatten();
+            for id in items.filter(same).filter_map(|w| json::text(w, "/id")) {
+                self.webhook_delete(org, token, &id).await?;
+            }
+        }
+        let body = json!({"name": name, "url": url, "events": EVENTS});
+        let made = self.post(org, token, "/v1/outbound-webhooks", &body).await.map_err(|e| {
+            if e.kind == Kind::Rejected && e.code != "wrong_region" {
+                ProviderError::new(Provider::Kustomer, Kind::Rejected, "webhook_refused")
+            } else {
+                e
+            }
+        })?;
+        let secret = json::text(&made, "/data/attributes/token").ok_or_else(unexpected)?;
+        Ok(CreatedWebhook { id: id_of(&made)?, secret: SecretString::from(secret) })
+    }
+
+    /// Deletes a webhook; one that is gone is fine.
+    pub async fn webhook_delete(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        id: &str,
+    ) -> Result<(), ProviderError> {
+        let path = format!("/v1/outbound-webhooks/{}", segment(id));
+        absent(self.rest(org, token, Method::DELETE, &path, &[], None).await).map(drop)
+    }
+
+    /// Whether a webhook is there and switched on; Kustomer switches off those that fail (`kustomer.md` 3.2).
+    pub async fn webhook_enabled(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        id: &str,
+    ) -> Result<bool, ProviderError> {
+        let path = format!("/v1/outbound-webhooks/{}", segment(id));
+        let found = absent(self.get(org, token, &path).await)?;
+        Ok(found.is_some_and(|w| w.pointer("/data/attributes/enabled") != Some(&Value::Bool(false))))
+    }
+}

@@ -1,0 +1,108 @@
+//! Kustomer (`kustomer.md`): accounts that are each a host of their own, connected by API key or by OAuth.
+
+mod api;
+mod key;
+mod oauth;
+mod webhook;
+
+pub use api::{APP, CreatedWebhook, Direction, Identity, Turn};
+pub use key::{KeyClaims, KeyRefusal, check_key_claims, tidy_key};
+pub use oauth::{SCOPES, pkce_challenge};
+pub use webhook::KustomerEvent;
+
+use crate::base::{Base, ConfigError};
+use crate::error::{Kind, ProviderError};
+use crate::http::{Answer, Http};
+use agenstack_core::integration::{Provider, Subdomain};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+
+/// The platform's app, where the operator has one.
+#[derive(Clone, Debug)]
+pub struct KustomerApp {
+    /// Public.
+    pub client_id: String,
+    /// Sent with token requests.
+    pub client_secret: SecretString,
+}
+
+/// Speaks to all accounts with the token it is handed.
+#[derive(Clone, Debug)]
+pub struct Kustomer {
+    app: Option<KustomerApp>,
+    web: Base,
+    api: Base,
+    http: Http,
+}
+
+impl Kustomer {
+    /// `web_url` is an account's own host, `api_url` its API host; both hold `{org}` (`kustomer.md` 1.1).
+    pub fn new(
+        http: Http,
+        web_url: &str,
+        api_url: &str,
+        app: Option<KustomerApp>,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            app,
+            web: Base::parse(web_url, Some("{org}"))?,
+            api: Base::parse(api_url, Some("{org}"))?,
+            http,
+        })
+    }
+
+    fn app(&self) -> Result<&KustomerApp, ProviderError> {
+        self.app.as_ref().ok_or_else(|| ProviderError::new(Provider::Kustomer, Kind::Rejected, "not_set_up"))
+    }
+
+    /// One call to an account's API; gives the answer's JSON (`Null` where there is none), or what its error means.
+    async fn rest(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, ProviderError> {
+        let url = format!("{}{path}", self.api.of(org.as_str()));
+        let mut call = self.http.call(Provider::Kustomer, method, &url, query)?.bearer(token)?;
+        if let Some(body) = body {
+            call = call.json(body);
+        }
+        let answer = call.send().await?;
+        if !answer.is_success() {
+            return Err(rest_error(&answer));
+        }
+        if answer.body.is_empty() { Ok(Value::Null) } else { answer.read_value() }
+    }
+}
+
+/// What a refused call means (`kustomer.md` 2.4). The text is looked at for one word and dropped.
+fn rest_error(answer: &Answer) -> ProviderError {
+    let names_a_pod = || {
+        String::from_utf8_lossy(&answer.body)
+            .to_lowercase()
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word == "pod")
+    };
+    match answer.status {
+        // Made in another region: the credential is not revoked (`kustomer.md` 1.1).
+        400..=499 if names_a_pod() => answer.error(Kind::Rejected, "wrong_region"),
+        409 => answer.error(Kind::Rejected, "duplicate"),
+        413 => answer.error(Kind::Rejected, "content_refused"),
+        429 => answer.error(Kind::RateLimited, "rate_limited").with_retry_after(Some(rate_wait(answer))),
+        _ => answer.error_by_status(),
+    }
+}
+
+/// `Retry-After` if it is there; a minute is the length of the budget (`kustomer.md` 2.4). The reset header is an
+/// instant by Kustomer's clock, which ours need not agree with.
+fn rate_wait(answer: &Answer) -> u64 {
+    answer.retry_after().unwrap_or(60)
+}
+
+fn unexpected() -> ProviderError {
+    ProviderError::new(Provider::Kustomer, Kind::Malformed, "answer_unexpected").with_status(200)
+}

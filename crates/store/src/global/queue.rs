@@ -31,10 +31,14 @@ statements! { Global;
     #[postgres] EVENT_LEASE_POSTGRES = lease!("events", "FOR UPDATE OF q SKIP LOCKED");
     #[sqlite] JOB_LEASE_SQLITE = lease!("jobs", "");
     #[postgres] JOB_LEASE_POSTGRES = lease!("jobs", "FOR UPDATE OF q SKIP LOCKED");
+    EVENT_DUE = "SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE state IN ('pending', 'failed') AND next_at <= $1 LIMIT 1) d";
+    EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
     EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1";
+        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
+    JOB_DUE = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE state IN ('pending', 'failed') AND next_at <= $1 LIMIT 1) d";
+    JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE state = 'running' AND lease_token = $1";
     JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', next_at = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1";
+        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
     EVENT_LEASE_RETURN = "UPDATE events SET state = 'failed', attempts = attempts - 1, next_at = $2, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease_token = $1";
     JOB_LEASE_RETURN = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, next_at = $2, lease = NULL, lease_token = NULL
@@ -106,13 +110,36 @@ impl GlobalTx {
         row.map(|(kind,)| kind).ok_or(StoreError::NotFound("job"))
     }
 
-    /// Frees rows whose holder let the lease run out: it died, or hangs.
+    /// Whether any row is due. Cheap, and takes no lock.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn lease_expire(&mut self, now: Timestamp) -> Result<u64, StoreError> {
-        Ok(execute!(self, EVENT_LEASE_EXPIRE, now.millis())?
-            + execute!(self, JOB_LEASE_EXPIRE, now.millis())?)
+    pub async fn is_due(&mut self, queue: Queue, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = match queue {
+            Queue::Events => EVENT_DUE,
+            Queue::Jobs => JOB_DUE,
+        };
+        let (n,) = rows!(fetch_one, self, (i64,), sql, now.millis())?;
+        Ok(n > 0)
+    }
+
+    /// Holds what is leased under `token` until `until`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn lease_extend(&mut self, token: &str, until: Timestamp) -> Result<u64, StoreError> {
+        Ok(execute!(self, EVENT_LEASE_EXTEND, token, until.millis())?
+            + execute!(self, JOB_LEASE_EXTEND, token, until.millis())?)
+    }
+
+    /// Frees rows whose holder let the lease run out: it died, or hangs. The caller's own, under `token`, are left
+    /// alone: it knows that it is at work on them.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn lease_expire(&mut self, token: &str, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(execute!(self, EVENT_LEASE_EXPIRE, now.millis(), token)?
+            + execute!(self, JOB_LEASE_EXPIRE, now.millis(), token)?)
     }
 
     /// Hands leases back unused, at shutdown.

@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Delivery};
-use agenstack_core::id::{ConversationId, MessageId};
+use agenstack_core::id::{ConversationId, IntegrationId, MessageId};
 use agenstack_core::sealed::Sealed;
 
 macro_rules! columns {
@@ -27,6 +27,9 @@ statements! { Tenant;
     MESSAGE_SENT = "UPDATE messages SET delivery = 'sent', external_id = $3, error = NULL
         WHERE organization_id = $1 AND id = $2 AND delivery IN ('queued', 'unknown')";
     MESSAGE_DELIVERY = "UPDATE messages SET delivery = $3, error = $4 WHERE organization_id = $1 AND id = $2";
+    MESSAGE_CANCEL = "UPDATE messages SET delivery = 'failed', error = $3
+        WHERE organization_id = $1 AND delivery = 'queued' AND handed_out_at IS NULL AND conversation_id IN
+            (SELECT id FROM conversations WHERE organization_id = $1 AND integration_id = $2)";
     MESSAGE_REACHED = "UPDATE messages SET delivery = $4 WHERE organization_id = $1 AND conversation_id = $2 AND created_at <= $3
         AND author IN ('bot', 'agent') AND (delivery = 'sent' OR (delivery = 'delivered' AND $4 = 'read'))";
     MESSAGE_LAST = concat!("SELECT ", columns!(), " FROM messages m
@@ -213,6 +216,18 @@ impl TenantTx {
     ) -> Result<(), StoreError> {
         execute!(self, MESSAGE_DELIVERY, self.org.as_str(), id.as_str(), delivery.as_str(), error)?;
         Ok(())
+    }
+
+    /// Gives up what waits to be sent over a connection, for `reason`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn message_cancel(
+        &mut self,
+        integration: &IntegrationId,
+        reason: &str,
+    ) -> Result<u64, StoreError> {
+        execute!(self, MESSAGE_CANCEL, self.org.as_str(), integration.as_str(), reason)
     }
 
     /// Everything we sent up to `until` reached the customer (`delivered` or `read`).

@@ -1,1 +1,220 @@
-//! What we do: organizations, connect, ingest, routing, bot, jobs.
+//! What we do: the use cases of the product.
+//!
+//! `store`, `providers` and `vault` meet only here. `web` and `cli` ask this crate, never those three. Every use
+//! case takes a [`Ctx`] or, for rows of an organization, an [`OrgCtx`]; the permission check stands in the line
+//! above the deed.
+//!
+//! May import `core`, `store`, `providers` and `vault`. Look first at [`connect`] (a shop is connected),
+//! [`ingest`] (a webhook arrives) and [`event`] (a customer asks).
+
+pub mod account;
+pub mod bot;
+pub mod connect;
+pub mod conversation;
+pub mod error;
+pub mod event;
+pub mod handle;
+pub mod home;
+pub mod ingest;
+pub mod integration;
+pub mod job;
+pub mod keyring;
+pub mod limit;
+pub mod live;
+pub mod password;
+pub mod token;
+pub mod worker;
+
+pub use error::AppError;
+
+/// A stretch of a list and where it goes on.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Page<T> {
+    /// The stretch.
+    pub items: Vec<T>,
+    /// What to pass for the next stretch; `None` at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// How many items a list gives when the caller does not say, and at most.
+pub(crate) fn page_size(limit: Option<i64>) -> Result<i64, AppError> {
+    match limit {
+        None => Ok(50),
+        Some(n) if (1..=200).contains(&n) => Ok(n),
+        Some(_) => Err(AppError::invalid("limit", "The limit must be between 1 and 200.")),
+    }
+}
+
+use agenstack_core::clock::{Clock, Timestamp};
+use agenstack_core::ctx::{Actor, Ctx};
+use agenstack_core::entropy::Entropy;
+use agenstack_core::id::{IdMaker, RequestId};
+use agenstack_core::integration::Provider;
+use agenstack_providers::kustomer::Kustomer;
+use agenstack_providers::messenger::Messenger;
+use agenstack_providers::shopify::Shopify;
+use agenstack_store::Store;
+use agenstack_vault::Vault;
+use std::sync::Arc;
+
+/// The providers, as the operator set them up.
+pub struct Providers {
+    /// `None`: no Shopify app credentials.
+    pub shopify: Option<Shopify>,
+    /// `None`: no Meta app credentials.
+    pub messenger: Option<Messenger>,
+    /// Always there: an API key needs no app of ours.
+    pub kustomer: Kustomer,
+    /// Whether Kustomer app credentials were given, so that OAuth can be offered.
+    pub kustomer_oauth: bool,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The master key.
+    pub vault: Vault,
+    /// The providers.
+    pub providers: Providers,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// How browsers and providers reach us, without a closing slash.
+    pub public_url: String,
+}
+
+/// The application: everything a use case may need. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    keyring: keyring::Keyring,
+    providers: Providers,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    ids: IdMaker,
+    public_url: String,
+    limits: limit::Limits,
+    passwords: password::Hasher,
+    live: live::Live,
+    refreshing: token::Refreshing,
+    wake: tokio::sync::Notify,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let keyring = keyring::Keyring::new(parts.store.clone(), parts.vault);
+        Self(Arc::new(Inner {
+            store: parts.store,
+            keyring,
+            providers: parts.providers,
+            passwords: password::Hasher::new(parts.entropy.as_ref()),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            ids: IdMaker::new(),
+            public_url: parts.public_url,
+            limits: limit::Limits::new(),
+            live: live::Live::new(),
+            refreshing: token::Refreshing::new(),
+            wake: tokio::sync::Notify::new(),
+        }))
+    }
+
+    /// Begins an operation at an edge.
+    pub fn ctx(&self, actor: Actor) -> Ctx {
+        let now = self.now();
+        Ctx { actor, request: RequestId::new(&self.0.ids, now, self.entropy()), now }
+    }
+
+    /// The present instant. Use cases take theirs from the context; this is for edges and long work.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// How browsers and providers reach us, without a closing slash.
+    pub fn public_url(&self) -> &str {
+        &self.0.public_url
+    }
+
+    /// Changes that pages show as they happen.
+    pub fn live(&self) -> &live::Live {
+        &self.0.live
+    }
+
+    /// Whether the database answers and its schema is this program's.
+    ///
+    /// # Errors
+    /// Says which does not hold.
+    pub async fn ready(&self) -> Result<(), AppError> {
+        Ok(self.store().check().await?)
+    }
+
+    /// Whether the operator has set a provider up.
+    pub fn is_set_up(&self, provider: Provider) -> bool {
+        match provider {
+            Provider::Shopify => self.0.providers.shopify.is_some(),
+            Provider::Messenger => self.0.providers.messenger.is_some(),
+            Provider::Kustomer => true,
+        }
+    }
+
+    /// Whether Kustomer can be connected by OAuth with the platform's own app.
+    pub fn kustomer_oauth(&self) -> bool {
+        self.0.providers.kustomer_oauth
+    }
+
+    /// The exact address a provider sends the browser back to.
+    pub fn redirect_uri(&self, provider: Provider) -> String {
+        format!("{}/api/oauth/{provider}/callback", self.0.public_url)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+    pub(crate) fn keyring(&self) -> &keyring::Keyring {
+        &self.0.keyring
+    }
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.0.entropy.as_ref()
+    }
+    pub(crate) fn ids(&self) -> &IdMaker {
+        &self.0.ids
+    }
+    pub(crate) fn limits(&self) -> &limit::Limits {
+        &self.0.limits
+    }
+    pub(crate) fn passwords(&self) -> &password::Hasher {
+        &self.0.passwords
+    }
+    pub(crate) fn refreshing(&self) -> &token::Refreshing {
+        &self.0.refreshing
+    }
+    pub(crate) fn wake_up(&self) -> &tokio::sync::Notify {
+        &self.0.wake
+    }
+    /// Work was committed: tells an idle worker of this process. Others find it by polling.
+    pub(crate) fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+    pub(crate) fn shopify(&self) -> Result<&Shopify, AppError> {
+        self.0.providers.shopify.as_ref().ok_or(AppError::NotSetUp(Provider::Shopify))
+    }
+    pub(crate) fn messenger(&self) -> Result<&Messenger, AppError> {
+        self.0.providers.messenger.as_ref().ok_or(AppError::NotSetUp(Provider::Messenger))
+    }
+    pub(crate) fn kustomer(&self) -> &Kustomer {
+        &self.0.providers.kustomer
+    }
+}
+
+/// Makes an id of this application: `new_id!(app, MessageId, now)`.
+macro_rules! new_id {
+    ($app:expr, $id:ident, $now:expr) => {
+        agenstack_core::id::$id::new($app.ids(), $now, $app.entropy())
+    };
+}
+pub(crate) use new_id;

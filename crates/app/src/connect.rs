@@ -1,0 +1,399 @@
+//! Connecting an account: from the button to a connection that has been proven to work.
+//!
+//! A flow row remembers who began, in which browser, for which organization and account; the browser carries only
+//! its state. [`callback`] burns the row in one statement before anything leaves the house. Each provider has its
+//! own file for what lies between the code and the stored connection; [`store`] is the one place that stores it.
+
+mod kustomer;
+mod messenger;
+mod reason;
+mod shopify;
+
+pub(crate) use kustomer::API_KEY;
+pub use kustomer::kustomer_api_key;
+pub use messenger::{PageChoice, choose_page, pages};
+pub use reason::{reason_text, scope_text};
+pub(crate) use shopify::{TOPICS, webhook_uri};
+
+use crate::account::{Session, org_ctx};
+use crate::error::AppError;
+use crate::job::Job;
+use crate::live::Topic;
+use crate::token::place;
+use crate::{App, new_id};
+use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
+use agenstack_core::entropy::bytes;
+use agenstack_core::id::{FlowId, IntegrationId, OrgId};
+use agenstack_core::integration::{
+    AccountIdentifier, ConnectionStatus, Integration, Provider, SealedTokens, ShopDomain, Subdomain,
+};
+use agenstack_core::policy::Action;
+use agenstack_core::sealed::{Place, Sealed};
+use agenstack_providers::TokenGrant;
+use agenstack_store::StoreError;
+use agenstack_store::global::flow::Flow;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+/// How long a person may take at the provider.
+const FLOW_SECS: i64 = 600;
+
+/// What is to be connected.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// To whom.
+    pub provider: Provider,
+    /// Shopify: the shop, as a person writes it.
+    pub shop: Option<String>,
+    /// Kustomer: the subdomain, as a person writes it.
+    pub subdomain: Option<String>,
+}
+
+/// How a return from a provider ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The account is connected.
+    Connected {
+        /// To which organization.
+        org: OrgId,
+        /// Whose account.
+        provider: Provider,
+    },
+    /// Meta said yes; the person chooses a page next.
+    ChoosePage {
+        /// For which organization.
+        org: OrgId,
+    },
+    /// The flow was ours and did not end in a connection.
+    Failed {
+        /// Of which organization.
+        org: OrgId,
+        /// At whom.
+        provider: Provider,
+        /// A stable word; [`reason_text`] says it to people.
+        reason: String,
+    },
+    /// The state is unknown, used, too old, or of another browser. Nothing was sent anywhere.
+    StateRefused,
+}
+
+/// Why an account was not connected, as a stable word.
+pub(crate) enum Refusal {
+    Reason(String),
+    Error(AppError),
+}
+
+impl Refusal {
+    fn because(reason: &str) -> Self {
+        Self::Reason(reason.to_owned())
+    }
+}
+
+impl<E: Into<AppError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+fn hash(state: &str) -> [u8; 32] {
+    Sha256::digest(state.as_bytes()).into()
+}
+
+/// 32 random bytes in letters that need no escaping anywhere (`shopify.md` 1.3).
+fn random_text(app: &App) -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>(app.entropy()))
+}
+
+/// Begins a connection and gives the provider's address to send the browser to.
+///
+/// # Errors
+/// The role is too small, the provider is not set up, or the shop or subdomain has the wrong shape.
+pub async fn begin(app: &App, org: &OrgCtx, session: &Session, what: Begin) -> Result<String, AppError> {
+    org.require(Action::IntegrationManage)?;
+    begin_flow(app, org, session, what, None).await
+}
+
+/// Begins to authorize a connection again. The flow is pinned: only the same account can come out of it.
+///
+/// # Errors
+/// As [`begin`]; [`AppError::Conflict`] with `replace_key` for a connection that lives by an API key.
+pub async fn reconnect(app: &App, org: &OrgCtx, session: &Session, id: &str) -> Result<String, AppError> {
+    org.require(Action::IntegrationManage)?;
+    let it = crate::integration::get(app, org, id).await?;
+    let mut what = Begin { provider: it.provider, shop: None, subdomain: None };
+    match &it.account_identifier {
+        AccountIdentifier::Shopify { shop, .. } => what.shop = Some(shop.clone()),
+        AccountIdentifier::Messenger { .. } => {}
+        AccountIdentifier::Kustomer { method, .. } if method == kustomer::API_KEY => {
+            return Err(AppError::conflict(
+                "replace_key",
+                "This connection lives by an API key. Enter a new key for the same account to renew it.",
+            ));
+        }
+        AccountIdentifier::Kustomer { subdomain, .. } => what.subdomain = Some(subdomain.clone()),
+    }
+    begin_flow(app, org, session, what, Some(it.id)).await
+}
+
+async fn begin_flow(
+    app: &App,
+    org: &OrgCtx,
+    session: &Session,
+    what: Begin,
+    reconnects: Option<IntegrationId>,
+) -> Result<String, AppError> {
+    let id = new_id!(app, FlowId, org.now());
+    let state = random_text(app);
+    let redirect_uri = app.redirect_uri(what.provider);
+    let mut verifier = None;
+    let (account, url) = match what.provider {
+        Provider::Shopify => {
+            let shopify = app.shopify()?;
+            let shop = what.shop.as_deref().and_then(ShopDomain::from_input).ok_or_else(|| {
+                AppError::invalid(
+                    "shop",
+                    "Write the shop's name as in name.myshopify.com: lower-case letters, digits and dashes.",
+                )
+            })?;
+            (shop.as_str().to_owned(), shopify.authorize_url(&shop, &redirect_uri, &state))
+        }
+        Provider::Messenger => {
+            let rerequest = reconnects.is_some();
+            (String::new(), app.messenger()?.dialog_url(&redirect_uri, &state, rerequest))
+        }
+        Provider::Kustomer => {
+            if !app.kustomer_oauth() {
+                return Err(AppError::NotSetUp(Provider::Kustomer));
+            }
+            let subdomain = subdomain(what.subdomain.as_deref().unwrap_or_default())?;
+            let secret = random_text(app);
+            let challenge = agenstack_providers::kustomer::pkce_challenge(&secret);
+            let key = app.keyring().key(org.org()).await?;
+            verifier = Some(key.seal(verifier_place(&id), secret.as_bytes(), app.entropy()));
+            let url = app.kustomer().authorize_url(&subdomain, &redirect_uri, &state, &challenge)?;
+            (subdomain.as_str().to_owned(), url)
+        }
+    };
+    let flow = Flow {
+        id,
+        org: org.org().clone(),
+        user: session.user.id.clone(),
+        session: session.id.clone(),
+        provider: what.provider,
+        account,
+        reconnects,
+        verifier,
+        created_at: org.now(),
+        expires_at: org.now().plus_secs(FLOW_SECS),
+    };
+    let mut tx = app.store().tenant(org).await?;
+    tx.flow_add(&flow, &hash(&state)).await?;
+    tx.commit().await?;
+    Ok(url)
+}
+
+fn verifier_place(id: &FlowId) -> Place<'_> {
+    Place { table: "oauth_flows", row: id.as_str(), column: "verifier" }
+}
+
+/// What a person calls their Kustomer account, or what is wrong with it.
+pub(crate) fn subdomain(text: &str) -> Result<Subdomain, AppError> {
+    Subdomain::from_input(text).ok_or_else(|| {
+        AppError::invalid(
+            "subdomain",
+            "Write the name before .kustomerapp.com: lower-case letters, digits and dashes.",
+        )
+    })
+}
+
+/// The state of a raw query; `None` unless it stands there exactly once.
+fn state_of(raw_query: &str) -> Option<String> {
+    if raw_query.len() > 8 * 1024 {
+        return None;
+    }
+    let mut states = url::form_urlencoded::parse(raw_query.as_bytes()).filter(|(name, _)| name == "state");
+    let (_, state) = states.next()?;
+    (states.next().is_none() && state.len() == 43).then(|| state.into_owned())
+}
+
+/// Ends a flow: the browser came back from the provider with `raw_query`.
+///
+/// The state is found and burnt first, by hash, provider and browser session in one statement, so that whatever
+/// else the query holds is looked at only for a flow that this browser began. Nothing is sent before that.
+///
+/// # Errors
+/// Only if the database is not available; everything else is an [`Outcome`].
+pub async fn callback(
+    app: &App,
+    ctx: &Ctx,
+    session: Option<&Session>,
+    provider: Provider,
+    raw_query: &str,
+) -> Result<Outcome, AppError> {
+    let (Some(session), Some(state)) = (session, state_of(raw_query)) else {
+        return Ok(Outcome::StateRefused);
+    };
+    let mut tx = app.store().global().await?;
+    let found = tx.flow_consume(&hash(&state), provider, &session.id, ctx.now).await?;
+    tx.commit().await?;
+    let Some(flow) = found.filter(|flow| flow.user == session.user.id) else {
+        return Ok(Outcome::StateRefused);
+    };
+    // The role is read now, not remembered from when the flow began.
+    let org = match org_ctx(app, ctx, session, flow.org.as_str()).await {
+        Ok((org, _)) if org.require(Action::IntegrationManage).is_ok() => org,
+        Ok(_) | Err(AppError::NotFound) => return Ok(Outcome::StateRefused),
+        Err(e) => return Err(e),
+    };
+    let done = match provider {
+        Provider::Shopify => shopify::finish(app, &org, &flow, raw_query).await,
+        Provider::Messenger => messenger::finish(app, &org, &flow, raw_query).await,
+        Provider::Kustomer => kustomer::finish(app, &org, &flow, raw_query).await,
+    };
+    let org = flow.org;
+    let reason = match done {
+        Ok(()) if provider == Provider::Messenger => return Ok(Outcome::ChoosePage { org }),
+        Ok(()) => return Ok(Outcome::Connected { org, provider }),
+        Err(Refusal::Reason(reason)) => reason,
+        Err(Refusal::Error(e @ AppError::Unavailable(_))) => return Err(e),
+        Err(Refusal::Error(e)) => {
+            tracing::warn!(org.id = %org, %provider, code = e.code(), error = ?e, "an account was not connected");
+            e.code().to_owned()
+        }
+    };
+    tracing::info!(org.id = %org, %provider, reason, request.id = %ctx.request, "an authorization ended without a connection");
+    Ok(Outcome::Failed { org, provider, reason })
+}
+
+/// A connection that is ready to be stored.
+pub(crate) struct Ready {
+    pub id: IntegrationId,
+    pub account: AccountIdentifier,
+    pub external_id: String,
+    pub grant: TokenGrant,
+    pub scopes: Vec<String>,
+    pub missing_scopes: Vec<String>,
+    pub acting_user_id: Option<String>,
+    pub webhook: Option<(String, SecretString)>,
+}
+
+/// The row an account is to be stored in: its former one in this organization, or a new one.
+///
+/// # Errors
+/// If another organization holds the account, the organization holds another account of the provider, or the flow
+/// is pinned to another account.
+pub(crate) async fn row_for(
+    app: &App,
+    org: &OrgCtx,
+    provider: Provider,
+    external_id: &str,
+    reconnects: Option<&IntegrationId>,
+) -> Result<IntegrationId, Refusal> {
+    if let Some(owned) = app.store().global_read().await?.route_by_account(provider, external_id).await?
+        && owned.route.org != *org.org()
+    {
+        return Err(Refusal::because("owned_by_another"));
+    }
+    let mut tx = app.store().tenant_read(org).await?;
+    let former = tx.integration_by_account(provider, external_id).await?;
+    if reconnects.is_some_and(|id| former.as_ref().map(|f| &f.id) != Some(id)) {
+        return Err(Refusal::because("other_account"));
+    }
+    // One shop and one help desk for each organization: the bot must not have to guess whose orders are meant.
+    let single = provider != Provider::Messenger;
+    let others = tx.integration_list().await?;
+    if single && others.iter().any(|it| it.provider == provider && it.external_id != external_id) {
+        return Err(Refusal::because("another_account_connected"));
+    }
+    Ok(former.map_or_else(|| new_id!(app, IntegrationId, org.now()), |f| f.id))
+}
+
+/// Seals and stores a connection that was proven to work, with its audit entry and the job that adopts events which
+/// came too early. One transaction: there is no half connection.
+pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integration, Refusal> {
+    let key = app.keyring().key(org.org()).await?;
+    let seal = |column, secret: &SecretString| -> Sealed {
+        key.seal(place(&ready.id, column), secret.expose_secret().as_bytes(), app.entropy())
+    };
+    let tokens = SealedTokens {
+        access_token: Some(seal("access_token", &ready.grant.access_token)),
+        refresh_token: ready.grant.refresh_token.as_ref().map(|t| seal("refresh_token", t)),
+        webhook_secret: ready.webhook.as_ref().map(|(_, secret)| seal("webhook_secret", secret)),
+    };
+    let now = app.now();
+    let mut tx = app.store().tenant(org).await?;
+    let former = tx.integration_find(&ready.id).await?;
+    let it = Integration {
+        id: ready.id,
+        organization_id: org.org().clone(),
+        provider: provider_of(&ready.account),
+        status: ConnectionStatus::Connected,
+        account_identifier: ready.account,
+        scopes: ready.scopes,
+        missing_scopes: ready.missing_scopes,
+        token_expires_at: ready.grant.expires_at,
+        connected_at: now,
+        last_success_at: Some(now),
+        last_error: None,
+        external_id: ready.external_id,
+        generation: former.as_ref().map_or(1, |f| f.generation + 1),
+        last_event_at: former.as_ref().and_then(|f| f.last_event_at),
+        acting_user_id: ready.acting_user_id,
+        webhook_id: ready.webhook.map(|(id, _)| id),
+    };
+    match tx.integration_put(&it, &tokens, ready.grant.refresh_expires_at, former.is_none()).await {
+        Ok(()) => {}
+        // The unique index is the judge: two organizations that connect at once find it here.
+        Err(StoreError::Conflict(_)) => return Err(Refusal::because("owned_by_another")),
+        Err(e) => return Err(e.into()),
+    }
+    audit(app, org, &mut tx, "integration.connect", it.id.as_str(), now).await?;
+    crate::job::add(app, &mut tx, &Job::AdoptEvents { integration: it.id.clone() }, it.id.as_str(), now)
+        .await?;
+    tx.commit().await?;
+    app.wake();
+    app.live().changed(org.org(), Topic::Integrations);
+    tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, generation = it.generation, "connected");
+    Ok(it)
+}
+
+fn provider_of(account: &AccountIdentifier) -> Provider {
+    match account {
+        AccountIdentifier::Shopify { .. } => Provider::Shopify,
+        AccountIdentifier::Messenger { .. } => Provider::Messenger,
+        AccountIdentifier::Kustomer { .. } => Provider::Kustomer,
+    }
+}
+
+/// Who did it, for the audit log.
+pub(crate) async fn audit(
+    app: &App,
+    org: &OrgCtx,
+    tx: &mut agenstack_store::TenantTx,
+    action: &str,
+    subject: &str,
+    at: Timestamp,
+) -> Result<(), AppError> {
+    let actor = match &org.ctx().actor {
+        Actor::User(id) => id.as_str().to_owned(),
+        Actor::Provider(provider) => provider.as_str().to_owned(),
+        Actor::Worker => "worker".to_owned(),
+        Actor::Operator => "operator".to_owned(),
+        Actor::Anonymous => "anonymous".to_owned(),
+    };
+    Ok(tx.audit_add(&new_id!(app, AuditId, at), &actor, action, subject, at).await?)
+}
+
+/// A refusal outside a callback, as the API answers it.
+pub(crate) fn as_error(provider: Provider, refusal: Refusal) -> AppError {
+    match refusal {
+        Refusal::Error(e) => e,
+        Refusal::Reason(reason) => {
+            let message = reason_text(provider, &reason);
+            AppError::conflict(reason::stable(&reason), message)
+        }
+    }
+}

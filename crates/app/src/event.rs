@@ -1,0 +1,118 @@
+//! The inbox of an organization, as its people see it.
+
+use crate::error::AppError;
+use crate::{App, Page, page_size};
+use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::event::{Event, EventState};
+use agenstack_core::id::EventId;
+use agenstack_core::integration::Provider;
+use agenstack_core::policy::Action;
+use agenstack_providers::json;
+use agenstack_store::tenant::event::EventFilter;
+use serde::Serialize;
+use serde_json::Value;
+
+/// What a list is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Only this provider.
+    pub provider: Option<Provider>,
+    /// Only this topic.
+    pub topic: Option<String>,
+    /// Only in this state.
+    pub state: Option<EventState>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+}
+
+/// One event with what it carried.
+#[derive(Debug, Serialize)]
+pub struct Detail {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// What it carried, for admins and owners; JSON, or the text if it was none.
+    pub payload: Option<Value>,
+}
+
+fn event_id(text: &str) -> Result<EventId, AppError> {
+    EventId::parse(text).ok_or(AppError::NotFound)
+}
+
+/// Newest first.
+///
+/// # Errors
+/// If the role is too small, or the cursor or limit is not acceptable.
+pub async fn list(
+    app: &App,
+    org: &OrgCtx,
+    query: &Query,
+    cursor: Option<&str>,
+    limit: Option<i64>,
+) -> Result<Page<Event>, AppError> {
+    org.require(Action::EventRead)?;
+    let limit = page_size(limit)?;
+    let before = cursor
+        .map(|c| {
+            EventId::parse(c)
+                .ok_or_else(|| AppError::invalid("cursor", "This cursor is not one that a list gave."))
+        })
+        .transpose()?;
+    let filter = EventFilter {
+        provider: query.provider,
+        topic: query.topic.clone().filter(|t| !t.is_empty()),
+        state: query.state,
+        since: query.since,
+        until: query.until,
+    };
+    let mut items =
+        app.store().tenant_read(org).await?.event_list(&filter, before.as_ref(), limit + 1).await?;
+    let more = items.len() as i64 > limit;
+    items.truncate(limit as usize);
+    let next_cursor = if more { items.last().map(|e| e.id.as_str().to_owned()) } else { None };
+    Ok(Page { items, next_cursor })
+}
+
+/// One event; its payload only for those who may manage events.
+///
+/// # Errors
+/// [`AppError::NotFound`] alike for another organization's and for text that is no id.
+pub async fn get(app: &App, org: &OrgCtx, id: &str) -> Result<Detail, AppError> {
+    org.require(Action::EventRead)?;
+    let id = event_id(id)?;
+    let mut tx = app.store().tenant_read(org).await?;
+    let event = tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
+    if org.require(Action::EventManage).is_err() {
+        return Ok(Detail { event, payload: None });
+    }
+    let sealed = tx.event_payload(&id).await?;
+    drop(tx);
+    let bytes = app.keyring().open(org.org(), crate::ingest::payload_place(&id), &sealed).await?;
+    let payload =
+        json::parse(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Ok(Detail { event, payload: Some(payload) })
+}
+
+/// Puts an ended event back into the queue. What it did before is not done twice.
+///
+/// # Errors
+/// [`AppError::Conflict`] if it is queued or running already.
+pub async fn replay(app: &App, org: &OrgCtx, id: &str) -> Result<Event, AppError> {
+    org.require(Action::EventManage)?;
+    let id = event_id(id)?;
+    let now = app.now();
+    let mut tx = app.store().tenant(org).await?;
+    tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
+    if !tx.event_replay(&id, now).await? {
+        return Err(AppError::conflict("event_not_ended", "This event is waiting or being handled already."));
+    }
+    crate::connect::audit(app, org, &mut tx, "event.replay", id.as_str(), now).await?;
+    let event = tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
+    tx.commit().await?;
+    app.wake();
+    app.live().changed(org.org(), crate::live::Topic::Events);
+    Ok(event)
+}

@@ -1,0 +1,306 @@
+//! A webhook arrives: proven over its exact bytes, split, given to the owner of the account that the signed body
+//! names, and committed before it is acknowledged.
+//!
+//! The order is the same for every provider: signature, then parse, then owner, then one transaction. Nothing is
+//! looked up for a request that is not signed, but the one row that a Kustomer address names.
+
+use crate::error::AppError;
+use crate::{App, new_id};
+use agenstack_core::ctx::{Ctx, Route};
+use agenstack_core::id::{EventId, IntegrationId};
+use agenstack_core::integration::Provider;
+use agenstack_core::sealed::Place;
+use agenstack_providers::messenger::MessagingEvent;
+use agenstack_providers::shopify::shop_in_body;
+use agenstack_providers::{SignatureError, json};
+use agenstack_store::global::inbox::Incoming;
+use agenstack_store::{GlobalTx, StoreError};
+use http::HeaderMap;
+use serde_json::{Value, json as value};
+
+/// The largest delivery that is read, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// How long a verified event of an account that nobody owns is kept.
+pub(crate) const UNROUTED_SECS: i64 = 86_400;
+
+/// What became of a delivery's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// New, committed.
+    pub stored: usize,
+    /// There already.
+    pub duplicates: usize,
+    /// Verified, but nobody has the account connected.
+    pub unrouted: usize,
+}
+
+/// Why a delivery is not acknowledged. The sender learns nothing beyond this.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Not signed by the provider, or for another address. Unknown addresses are answered the same.
+    #[error("the delivery is not signed by the provider")]
+    Signature,
+    /// Signed, but a header that every delivery has is missing.
+    #[error("the delivery is not complete")]
+    Malformed,
+    /// The operator has not set the provider up.
+    #[error("the provider is not set up")]
+    NotSetUp,
+    /// It could not be committed; the provider shall come again.
+    #[error("the delivery could not be committed")]
+    Unavailable(#[source] AppError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<AppError> for Refused {
+    fn from(error: AppError) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+fn unsigned(provider: Provider, why: &SignatureError) -> Refused {
+    // One line for each refusal would let a stranger fill the disk; the web layer's limits come before it.
+    tracing::info!(%provider, reason = why.code(), "a delivery was refused");
+    Refused::Signature
+}
+
+/// One event before it is sealed for somebody.
+struct Part {
+    account: String,
+    topic: String,
+    external_id: String,
+    dedup_key: String,
+    order_key: String,
+    payload: Vec<u8>,
+}
+
+/// A delivery of Shopify, of whichever shop.
+///
+/// # Errors
+/// [`Refused`] says what to answer.
+pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    let shopify = app.shopify().map_err(|_| Refused::NotSetUp)?;
+    shopify.verify(headers, body).map_err(|e| unsigned(Provider::Shopify, &e))?;
+    let delivery = shopify.delivery(headers, body).map_err(|_| Refused::Malformed)?;
+    // A body that is no JSON was signed all the same: it is kept, and its handling fails alone.
+    let parsed = json::parse(body).unwrap_or_default();
+    if !delivery.agrees_with(&parsed) || !delivery.is_timely(ctx.now) {
+        // A signed body under another shop's name, or from another time, is somebody's replay (`shopify.md` 2.3).
+        tracing::warn!(provider = "shopify", "a delivery whose headers contradict its body was refused");
+        return Err(Refused::Signature);
+    }
+    let shop = shop_in_body(&delivery.topic, &parsed).unwrap_or(delivery.shop_header);
+    let part = Part {
+        account: shop.as_str().to_owned(),
+        // The same delivery again carries the same id (`shopify.md` 2.1).
+        dedup_key: format!("{}:{}", shop, delivery.webhook_id),
+        order_key: order_key(&delivery.topic, &parsed, shop.as_str()),
+        topic: delivery.topic,
+        external_id: delivery.webhook_id,
+        payload: body.to_vec(),
+    };
+    accept(app, ctx, Provider::Shopify, vec![part]).await
+}
+
+/// Events about one order are handled one after the other; what concerns the shop itself is one line.
+fn order_key(topic: &str, body: &Value, shop: &str) -> String {
+    let about = topic.split('/').next().unwrap_or_default();
+    match (about, body.get("id").and_then(Value::as_u64)) {
+        ("orders", Some(id)) => format!("{shop}:order:{id}"),
+        ("orders", None) | ("products" | "fulfillments" | "refunds", _) => format!("{shop}:{about}"),
+        _ => shop.to_owned(),
+    }
+}
+
+/// A delivery of Messenger: events of several pages, each to its own owner, all in one transaction.
+///
+/// # Errors
+/// [`Refused`] says what to answer.
+pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    let messenger = app.messenger().map_err(|_| Refused::NotSetUp)?;
+    messenger.verify(headers, body).map_err(|e| unsigned(Provider::Messenger, &e))?;
+    // A signed body that cannot be read has no page to belong to; refusing it would only bring it back.
+    let Ok(events) = messenger.parse(body) else {
+        tracing::warn!(provider = "messenger", bytes = body.len(), "a signed delivery could not be read");
+        return Ok(Accepted::default());
+    };
+    let parts = events.into_iter().map(|e| Part {
+        account: e.page_id.as_str().to_owned(),
+        topic: if e.channel == "standby" { format!("standby.{}", e.kind) } else { e.kind.clone() },
+        external_id: e.mid.clone().unwrap_or_else(|| e.dedup_key.clone()),
+        dedup_key: e.dedup_key.clone(),
+        order_key: conversation_key(e.page_id.as_str(), e.psid.as_deref()),
+        payload: single(&e),
+    });
+    accept(app, ctx, Provider::Messenger, parts.collect()).await
+}
+
+/// Events and deeds with this key are done one after the other.
+pub(crate) fn conversation_key(page: &str, psid: Option<&str>) -> String {
+    format!("{page}:{}", psid.unwrap_or("-"))
+}
+
+/// One event as a delivery of its own, so that it is read again by the same reader.
+fn single(e: &MessagingEvent) -> Vec<u8> {
+    let entry =
+        value!({"id": e.page_id.as_str(), "time": e.timestamp.map(|t| t.millis()), e.channel: [e.raw]});
+    serde_json::to_vec(&value!({"object": "page", "entry": [entry]}))
+        .expect("a JSON value is always JSON text")
+}
+
+/// A delivery of Kustomer to the address of one connection, signed with that connection's own secret.
+///
+/// # Errors
+/// [`Refused`] says what to answer.
+pub async fn kustomer(
+    app: &App,
+    ctx: &Ctx,
+    integration: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Accepted, Refused> {
+    let Some(id) = IntegrationId::parse(integration) else { return Err(Refused::Signature) };
+    let owned = app.store().global_read().await?.route_by_id(Provider::Kustomer, &id).await?;
+    let Some(owned) = owned else { return Err(Refused::Signature) };
+    let Some(secret) = crate::integration::webhook_secret(app, &owned).await? else {
+        return Err(Refused::Signature);
+    };
+    app.kustomer().verify(headers, body, &secret).map_err(|e| unsigned(Provider::Kustomer, &e))?;
+    let parsed = json::parse(body).unwrap_or_default();
+    let Some(event) = app.kustomer().parse_event(&parsed) else {
+        // Signed and of no use to us; refusing it would get the webhook switched off (`kustomer.md` 3.3 no. 6).
+        return Ok(Accepted::default());
+    };
+    // The secret proves the connection; the body has to name the same account.
+    if event.org != owned.external_id {
+        tracing::warn!(integration.id = %id, "a signed delivery of another Kustomer account was refused");
+        return Err(Refused::Signature);
+    }
+    let part = Part {
+        account: owned.external_id,
+        topic: event.name.clone(),
+        external_id: event.id.clone(),
+        dedup_key: format!("{id}:{}", event.id),
+        order_key: format!("{id}:{}", event.conversation_id.as_deref().unwrap_or("-")),
+        payload: body.to_vec(),
+    };
+    accept(app, ctx, Provider::Kustomer, vec![part]).await
+}
+
+/// The challenge to answer when Meta verifies the address; `None` if the token is not ours.
+///
+/// # Errors
+/// [`Refused::NotSetUp`].
+pub fn messenger_challenge(app: &App, raw_query: &str) -> Result<Option<String>, Refused> {
+    Ok(app.messenger().map_err(|_| Refused::NotSetUp)?.challenge(raw_query).ok())
+}
+
+/// Commits the parts, each for the owner of its account, and wakes the worker. All or nothing.
+async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> Result<Accepted, Refused> {
+    let mut accepted = Accepted::default();
+    if parts.is_empty() {
+        return Ok(accepted);
+    }
+    let mut read = app.store().global_read().await?;
+    let mut ready = Vec::with_capacity(parts.len());
+    for part in parts {
+        let owner = read.route_by_account(provider, &part.account).await?;
+        ready.push((owner.map(|o| o.route), part));
+    }
+    drop(read);
+    // Keys are fetched and payloads sealed before the writing transaction: in SQLite it holds up everybody else.
+    let mut sealed = Vec::with_capacity(ready.len());
+    for (route, part) in ready {
+        let id = new_id!(app, EventId, ctx.now);
+        let payload = match &route {
+            Some(route) => {
+                app.keyring().key(&route.org).await?.seal(payload_place(&id), &part.payload, app.entropy())
+            }
+            None => app.keyring().vault().seal_platform(unrouted_place(&id), &part.payload, app.entropy()),
+        };
+        let incoming = Incoming {
+            id,
+            provider,
+            topic: bounded(part.topic),
+            external_id: bounded(part.external_id),
+            dedup_key: part.dedup_key,
+            order_key: part.order_key,
+            payload,
+            received_at: ctx.now,
+        };
+        sealed.push((route, part.account, incoming));
+    }
+    let mut tx = app.store().global().await?;
+    for (route, account, incoming) in &sealed {
+        let new = match route {
+            Some(route) => {
+                let new = tx.event_accept(route, incoming).await?;
+                if new {
+                    tx.route_seen(&route.integration, ctx.now).await?;
+                }
+                accepted.stored += usize::from(new);
+                new
+            }
+            None => {
+                accepted.unrouted += 1;
+                tx.unrouted_add(account, incoming).await?
+            }
+        };
+        accepted.duplicates += usize::from(!new);
+    }
+    tx.commit().await?;
+    if accepted.stored > 0 {
+        app.wake();
+        for route in sealed.iter().filter_map(|(route, ..)| route.as_ref()) {
+            app.live().changed(&route.org, crate::live::Topic::Events);
+        }
+    }
+    Ok(accepted)
+}
+
+/// Provider words that only people read are cut to a length that a list can show.
+fn bounded(text: String) -> String {
+    if text.len() <= 256 { text } else { text.chars().take(200).collect() }
+}
+
+pub(crate) fn payload_place(id: &EventId) -> Place<'_> {
+    Place { table: "events", row: id.as_str(), column: "payload" }
+}
+
+fn unrouted_place(id: &EventId) -> Place<'_> {
+    Place { table: "unrouted_events", row: id.as_str(), column: "payload" }
+}
+
+/// Gives a newly connected account the events that came while it was being connected. Repeating it does nothing.
+pub(crate) async fn adopt(
+    app: &App,
+    ctx: &Ctx,
+    route: &Route,
+    provider: Provider,
+    account: &str,
+) -> Result<usize, AppError> {
+    let key = app.keyring().key(&route.org).await?;
+    let mut tx: GlobalTx = app.store().global().await?;
+    let waiting = tx.unrouted_take(provider, account, ctx.now.plus_secs(-UNROUTED_SECS)).await?;
+    let mut adopted = 0;
+    for mut incoming in waiting {
+        let opened = app.keyring().vault().open_platform(unrouted_place(&incoming.id), &incoming.payload);
+        match opened {
+            Ok(bytes) => {
+                incoming.payload = key.seal(payload_place(&incoming.id), &bytes, app.entropy());
+                adopted += usize::from(tx.event_accept(route, &incoming).await?);
+            }
+            // One unreadable row must not keep the others from their owner.
+            Err(error) => {
+                tracing::warn!(%error, event.id = %incoming.id, "an unrouted event could not be opened")
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(adopted)
+}

@@ -1,0 +1,114 @@
+//! Data keys by organization, opened for a few minutes at a time.
+
+use crate::error::AppError;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::entropy::Entropy;
+use agenstack_core::id::{DataKeyId, IdMaker, OrgId};
+use agenstack_core::sealed::{Place, Sealed};
+use agenstack_store::global::key::StoredKey;
+use agenstack_store::{GlobalTx, Store};
+use agenstack_vault::{DataKey, Vault, key_id_of};
+use moka::sync::Cache;
+use secrecy::SecretString;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Opens and caches data keys: at most 10,000, for at most five minutes. Keyed by organization and key.
+pub struct Keyring {
+    store: Store,
+    vault: Vault,
+    newest: Cache<OrgId, DataKey>,
+    by_id: Cache<(OrgId, DataKeyId), DataKey>,
+}
+
+impl Keyring {
+    pub(crate) fn new(store: Store, vault: Vault) -> Self {
+        let cache = || Cache::builder().max_capacity(10_000);
+        let age = Duration::from_secs(300);
+        Self {
+            store,
+            vault,
+            newest: cache().time_to_live(age).build(),
+            by_id: Cache::builder().max_capacity(10_000).time_to_live(age).build(),
+        }
+    }
+
+    /// Makes an organization's first data key in the transaction that makes the organization.
+    pub(crate) async fn create(
+        &self,
+        tx: &mut GlobalTx,
+        org: &OrgId,
+        ids: &IdMaker,
+        entropy: &dyn Entropy,
+        now: Timestamp,
+    ) -> Result<(), AppError> {
+        let id = DataKeyId::new(ids, now, entropy);
+        let made = self.vault.create_data_key(org, &id, entropy);
+        Ok(tx
+            .key_add(org, &StoredKey { id, master_key_id: made.master_key_id, wrapped: made.wrapped }, now)
+            .await?)
+    }
+
+    /// The key to seal with.
+    pub(crate) async fn key(&self, org: &OrgId) -> Result<DataKey, AppError> {
+        if let Some(key) = self.newest.get(org) {
+            return Ok(key);
+        }
+        let key = self.load(org, None).await?;
+        self.newest.insert(org.clone(), key.clone());
+        Ok(key)
+    }
+
+    async fn load(&self, org: &OrgId, id: Option<&DataKeyId>) -> Result<DataKey, AppError> {
+        let mut tx = self.store.global_read().await?;
+        let stored = tx.key_get(org, id).await?;
+        let key = self.vault.unwrap_data_key(org, &stored.id, &stored.master_key_id, &stored.wrapped)?;
+        self.by_id.insert((org.clone(), stored.id), key.clone());
+        Ok(key)
+    }
+
+    /// Opens a sealed column of the organization.
+    pub(crate) async fn open(
+        &self,
+        org: &OrgId,
+        place: Place<'_>,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, AppError> {
+        let id = key_id_of(sealed)?;
+        let key = match self.by_id.get(&(org.clone(), id.clone())) {
+            Some(key) => key,
+            None => self.load(org, Some(&id)).await?,
+        };
+        Ok(key.open(place, sealed)?)
+    }
+
+    /// Opens a sealed column that holds text.
+    pub(crate) async fn open_text(
+        &self,
+        org: &OrgId,
+        place: Place<'_>,
+        sealed: &Sealed,
+    ) -> Result<String, AppError> {
+        let bytes = self.open(org, place, sealed).await?;
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| AppError::Sealed(agenstack_vault::VaultError::DoesNotOpen))
+    }
+
+    /// Opens a sealed token.
+    pub(crate) async fn open_secret(
+        &self,
+        org: &OrgId,
+        place: Place<'_>,
+        sealed: &Sealed,
+    ) -> Result<SecretString, AppError> {
+        let bytes = self.open(org, place, sealed).await?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| AppError::Sealed(agenstack_vault::VaultError::DoesNotOpen))?;
+        Ok(SecretString::from(text.to_owned()))
+    }
+
+    /// For rows that belong to no organization yet.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+}

@@ -1,0 +1,286 @@
+//! The only way to a provider token: [`call`] takes the organization's proof and one of its connections, opens the
+//! token, hands it to one call and forgets it. It renews a token that is about to end, and tells the truth about
+//! the connection afterwards.
+
+use crate::App;
+use crate::error::AppError;
+use crate::live::Topic;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::id::IntegrationId;
+use agenstack_core::integration::{
+    AccountIdentifier, ConnectionStatus, Integration, LastError, Provider, ShopDomain, Subdomain,
+};
+use agenstack_core::sealed::{Place, Sealed};
+use agenstack_providers::{Kind, ProviderError, TokenGrant};
+use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A token with less than this left is renewed before it is used (`shopify.md` 1.7).
+const AHEAD_SECS: i64 = 5 * 60;
+/// How long the right to renew is held: longer than a provider call may take.
+const LEASE_SECS: i64 = 45;
+
+/// One lock for each connection that is being renewed here, so that callers of one process wait and adopt instead
+/// of asking twice. Between processes the lease in the database decides.
+pub struct Refreshing(Cache<IntegrationId, Arc<tokio::sync::Mutex<()>>>);
+
+impl Refreshing {
+    pub(crate) fn new() -> Self {
+        Self(Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(300)).build())
+    }
+}
+
+/// Where a connection's sealed column lives.
+pub(crate) fn place<'a>(id: &'a IntegrationId, column: &'a str) -> Place<'a> {
+    Place { table: "integrations", row: id.as_str(), column }
+}
+
+/// The organization's connection to a provider that can be used now. For Messenger, where there may be several,
+/// name the one.
+///
+/// # Errors
+/// [`AppError::Conflict`] with the code `not_connected`, `needs_reconnect` or `paused`.
+pub async fn connection(
+    app: &App,
+    org: &OrgCtx,
+    provider: Provider,
+    which: Option<&IntegrationId>,
+) -> Result<Integration, AppError> {
+    let mut tx = app.store().tenant_read(org).await?;
+    let found = match which {
+        Some(id) => tx.integration_find(id).await?.filter(|it| it.provider == provider),
+        None => tx.integration_list().await?.into_iter().find(|it| it.provider == provider),
+    };
+    let who = provider.title();
+    let it = found.filter(|it| it.status != ConnectionStatus::Disconnected).ok_or_else(|| {
+        AppError::conflict("not_connected", format!("{who} is not connected. Connect it first."))
+    })?;
+    match it.status {
+        ConnectionStatus::NeedsReconnect => Err(AppError::conflict(
+            "needs_reconnect",
+            format!("The connection to {who} has to be authorized again. Reconnect it."),
+        )),
+        _ => Ok(it),
+    }
+}
+
+/// Hands the connection's token to `f`. A token that ends soon is renewed first; one that the provider refuses
+/// before its time is renewed once and tried again. What the outcome says about the connection is recorded.
+///
+/// # Errors
+/// What `f` met, or why there is no token.
+pub async fn call<T, F, Fut>(app: &App, org: &OrgCtx, it: &Integration, f: F) -> Result<T, AppError>
+where
+    F: Fn(SecretString) -> Fut,
+    Fut: Future<Output = Result<T, ProviderError>>,
+{
+    let first = current(app, org, it, None).await?;
+    let outcome = match f(first.token).await {
+        Err(e) if e.kind == Kind::Unauthorized && first.renewable => {
+            let again = current(app, org, it, Some(first.expires_at)).await?;
+            f(again.token).await
+        }
+        other => other,
+    };
+    match outcome {
+        Ok(value) => {
+            succeeded(app, org, it).await;
+            Ok(value)
+        }
+        Err(e) => {
+            failed(app, org, it, &e).await?;
+            Err(e.into())
+        }
+    }
+}
+
+struct Opened {
+    token: SecretString,
+    expires_at: Option<Timestamp>,
+    renewable: bool,
+}
+
+/// The token to use now. `refused` names (by its end) the token that the provider has just refused.
+async fn current(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    refused: Option<Option<Timestamp>>,
+) -> Result<Opened, AppError> {
+    let good = |t: &Tokens, now: Timestamp| {
+        refused != Some(t.expires_at) && t.expires_at.is_none_or(|at| at > now.plus_secs(AHEAD_SECS))
+    };
+    let tokens = read(app, org, it).await?;
+    if good(&tokens, app.now()) || tokens.sealed.refresh_token.is_none() {
+        return open(app, org, it, &tokens).await;
+    }
+    let lock = app.refreshing().0.get_with(it.id.clone(), || Arc::new(tokio::sync::Mutex::new(())));
+    let _alone = lock.lock().await;
+    // Somebody may have renewed it while we waited.
+    let tokens = read(app, org, it).await?;
+    if good(&tokens, app.now()) {
+        return open(app, org, it, &tokens).await;
+    }
+    let now = app.now();
+    let until = now.plus_secs(LEASE_SECS);
+    let mut tx = app.store().tenant(org).await?;
+    let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
+    tx.commit().await?;
+    if !ours {
+        // Another node renews it. The present one may still live for a few minutes.
+        if refused.is_none() && tokens.expires_at.is_some_and(|at| at > now.plus_secs(30)) {
+            return open(app, org, it, &tokens).await;
+        }
+        return Err(AppError::conflict(
+            "refreshing",
+            "The connection is just being renewed. Try again in a moment.",
+        ));
+    }
+    refresh(app, org, it, &tokens, until).await
+}
+
+async fn refresh(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    old: &Tokens,
+    lease: Timestamp,
+) -> Result<Opened, AppError> {
+    let sealed = old.sealed.refresh_token.as_ref().ok_or(AppError::NotFound)?;
+    let refresh_token = app.keyring().open_secret(org.org(), place(&it.id, "refresh_token"), sealed).await?;
+    let now = app.now();
+    let answer = match &it.account_identifier {
+        AccountIdentifier::Shopify { shop, .. } => {
+            let shop = ShopDomain::parse(shop).ok_or(AppError::NotFound)?;
+            app.shopify()?.refresh(&shop, &refresh_token, now).await
+        }
+        AccountIdentifier::Kustomer { subdomain, .. } => {
+            let subdomain = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
+            app.kustomer().refresh(&subdomain, &refresh_token, now).await
+        }
+        // A page token has no refresh token (`messenger.md` 1.5); there is nothing to renew.
+        AccountIdentifier::Messenger { .. } => return Err(AppError::NotFound),
+    };
+    match answer {
+        Ok(grant) => {
+            let stored = seal_grant(app, org, &it.id, &grant, old).await?;
+            let mut tx = app.store().tenant(org).await?;
+            tx.integration_refreshed(&it.id, old.generation, lease, &stored).await?;
+            // Committed before it is used: after a crash the pair is either stored, or the old refresh token is
+            // still good because the new access token was never used (`shopify.md` 1.7).
+            tx.commit().await?;
+            tracing::info!(org.id = %org.org(), integration.id = %it.id, "a token was renewed");
+            Ok(Opened { token: grant.access_token, expires_at: grant.expires_at, renewable: false })
+        }
+        Err(e) => {
+            let mut tx = app.store().tenant(org).await?;
+            tx.integration_refresh_release(&it.id, lease).await?;
+            tx.commit().await?;
+            failed(app, org, it, &e).await?;
+            // While the present token lives, a provider that does not answer is no reason to stop.
+            let alive = old.expires_at.is_some_and(|at| at > app.now().plus_secs(30));
+            if e.is_retryable() && alive { open(app, org, it, old).await } else { Err(e.into()) }
+        }
+    }
+}
+
+async fn seal_grant(
+    app: &App,
+    org: &OrgCtx,
+    id: &IntegrationId,
+    grant: &TokenGrant,
+    old: &Tokens,
+) -> Result<RefreshedTokens, AppError> {
+    let key = app.keyring().key(org.org()).await?;
+    let seal = |column, secret: &SecretString| -> Sealed {
+        key.seal(place(id, column), secret.expose_secret().as_bytes(), app.entropy())
+    };
+    Ok(RefreshedTokens {
+        access_token: seal("access_token", &grant.access_token),
+        // A provider that gives no new one goes on with the old one (`kustomer.md` 1.2).
+        refresh_token: match &grant.refresh_token {
+            Some(new) => Some(seal("refresh_token", new)),
+            None => old.sealed.refresh_token.clone(),
+        },
+        expires_at: grant.expires_at,
+        refresh_expires_at: grant.refresh_expires_at,
+    })
+}
+
+async fn read(app: &App, org: &OrgCtx, it: &Integration) -> Result<Tokens, AppError> {
+    Ok(app.store().tenant_read(org).await?.integration_tokens(&it.id).await?)
+}
+
+async fn open(app: &App, org: &OrgCtx, it: &Integration, tokens: &Tokens) -> Result<Opened, AppError> {
+    let Some(sealed) = &tokens.sealed.access_token else {
+        return Err(AppError::conflict("not_connected", "This connection has ended. Connect it again."));
+    };
+    match app.keyring().open_secret(org.org(), place(&it.id, "access_token"), sealed).await {
+        Ok(token) => Ok(Opened {
+            token,
+            expires_at: tokens.expires_at,
+            renewable: tokens.sealed.refresh_token.is_some(),
+        }),
+        Err(e @ AppError::Sealed(_)) => {
+            // Plain text or another row's ciphertext in the column is never used; only a new authorization mends it.
+            let message = "The saved authorization could not be opened. Reconnect the account.";
+            record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into())
+                .await?;
+            Err(e)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+async fn succeeded(app: &App, org: &OrgCtx, it: &Integration) {
+    // A minute's precision is enough for people; more would be a write for each message.
+    let fresh = it.last_success_at.is_some_and(|at| at > app.now().plus_secs(-60));
+    if fresh && it.last_error.is_none() && it.status == ConnectionStatus::Connected {
+        return;
+    }
+    let outcome = async {
+        let mut tx = app.store().tenant(org).await?;
+        tx.integration_succeeded(&it.id, it.generation, app.now()).await?;
+        tx.commit().await
+    };
+    match outcome.await {
+        Ok(()) => app.live().changed(org.org(), Topic::Integrations),
+        // The call itself worked; that it could not be noted must not undo it.
+        Err(error) => tracing::warn!(%error, integration.id = %it.id, "a success was not recorded"),
+    }
+}
+
+/// Records what a failed call says about the connection. Failures that lie in the request say nothing about it.
+async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) -> Result<(), AppError> {
+    tracing::warn!(
+        org.id = %org.org(), integration.id = %it.id, provider = %it.provider, kind = e.kind.as_str(), code = e.code,
+        status = e.status, "a provider call failed"
+    );
+    let status = match e.kind {
+        Kind::Unauthorized | Kind::GrantRejected => ConnectionStatus::NeedsReconnect,
+        Kind::Paused => ConnectionStatus::Paused,
+        Kind::Forbidden | Kind::RateLimited | Kind::Unavailable | Kind::Malformed => it.status,
+        Kind::Rejected | Kind::NotFound | Kind::WindowClosed | Kind::PersonUnavailable => return Ok(()),
+    };
+    record(app, org, it, status, e.code, e.plain()).await
+}
+
+async fn record(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    status: ConnectionStatus,
+    code: &str,
+    message: String,
+) -> Result<(), AppError> {
+    let error = LastError { code: code.to_owned(), message, at: app.now() };
+    let mut tx = app.store().tenant(org).await?;
+    tx.integration_failed(&it.id, it.generation, status, &error).await?;
+    tx.commit().await?;
+    app.live().changed(org.org(), Topic::Integrations);
+    Ok(())
+}

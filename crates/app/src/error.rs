@@ -23,6 +23,9 @@ pub enum AppError {
     /// A member whose role does not include the deed.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The request was made by a page of another site.
+    #[error("This request came from another site. Open the page here and try again.")]
+    CrossOrigin,
     /// Not there, or another organization's: the same answer.
     #[error("There is nothing here.")]
     NotFound,
@@ -74,6 +77,7 @@ impl AppError {
             Self::Invalid { .. } => "invalid",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::CrossOrigin => "cross_origin",
             Self::NotFound => "not_found",
             Self::Conflict { code, .. } => code,
             Self::TooMany { .. } => "too_many_attempts",

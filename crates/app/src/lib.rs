@@ -167,6 +167,21 @@ impl App {
         self.0.providers.kustomer_oauth
     }
 
+    /// The permissions that an account of a provider is asked for.
+    pub fn asked_scopes(&self, provider: Provider) -> Vec<String> {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        match provider {
+            Provider::Shopify => {
+                self.0.providers.shopify.as_ref().map(|s| s.scopes().to_vec()).unwrap_or_default()
+            }
+            Provider::Messenger => owned(agenstack_providers::messenger::PERMISSIONS),
+            Provider::Kustomer => {
+                let scopes = agenstack_providers::kustomer::SCOPES.iter().filter(|s| **s != "offline_access");
+                owned(&scopes.copied().collect::<Vec<_>>())
+            }
+        }
+    }
+
     /// The exact address a provider sends the browser back to.
     pub fn redirect_uri(&self, provider: Provider) -> String {
         format!("{}/api/oauth/{provider}/callback", self.0.public_url)

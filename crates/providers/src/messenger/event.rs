@@ -129,7 +129,7 @@ fn event(page: &PageId, channel: &'static str, entry: &Value, item: &Value) -> M
 }
 
 /// What an event is, and the member that tells. Echo is asked before "has text" (2.7 no. 5).
-fn kind<'a>(item: &'a Value, by_page: bool) -> (&'static str, Option<&'a Value>) {
+fn kind(item: &Value, by_page: bool) -> (&'static str, Option<&Value>) {
     let member = |name: &str| item.get(name).filter(|m| m.is_object());
     if let Some(message) = member("message") {
         let yes = |name: &str| super::graph::is_true(message.get(name));

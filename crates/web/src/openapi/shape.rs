@@ -1,0 +1,125 @@
+//! The shapes of bodies and answers, as the contract has them. Only described here: the values come from `app` and
+//! `core`, and a test of the whole server compares their names.
+
+#![expect(dead_code, reason = "these structs exist for their descriptions; nobody makes one")]
+
+use crate::api::account::{Credentials, NewAccount, NewOrganization};
+use crate::api::conversation::Answer;
+use crate::api::integration::{ApiKey, Choice};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::ComponentsBuilder;
+
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $($(#[$doc])* #[derive(ToSchema)] struct $name { $($(#[$field_doc])* $field: $type,)* })*
+
+        /// Adds all of them.
+        pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
+            components
+                .schema_from::<NewAccount>().schema_from::<Credentials>().schema_from::<NewOrganization>()
+                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<Answer>()
+                $(.schema_from::<$name>())*
+        }
+    };
+}
+
+shapes! {
+    /// What is wrong.
+    Failure { error: FailureDetail, }
+    FailureDetail {
+        /// A stable word.
+        code: String,
+        /// One sentence, with the remedy.
+        message: String,
+        /// For finding the request in the log.
+        request_id: String,
+        /// The field that is not acceptable.
+        field: Option<String>,
+    }
+    Health { status: String, }
+    UserRef { id: String, email: String, name: String, }
+    OrganizationRef { id: String, name: String, }
+    SignedUp { user: UserRef, organization: OrganizationRef, }
+    SignedIn { user: UserRef, }
+    MyOrganization { id: String, name: String, /** `owner`, `admin`, `agent` or `viewer`. */ role: String, }
+    Me { user: UserRef, organizations: Vec<MyOrganization>, }
+    Organization { id: String, name: String, role: String, created_at: String, }
+    /// An account of a provider, connected. Holds no token.
+    Integration {
+        id: String,
+        organization_id: String,
+        /// `shopify`, `messenger` or `kustomer`.
+        provider: String,
+        /// `connected`, `needs_reconnect`, `paused` or `disconnected`.
+        status: String,
+        /// `{storeName, shop, shopId}`, `{pageId, pageName}` or `{subdomain, orgId, orgName, method}`.
+        account_identifier: Value,
+        scopes: Vec<String>,
+        missing_scopes: Vec<String>,
+        token_expires_at: Option<String>,
+        connected_at: String,
+        last_success_at: Option<String>,
+        last_error: Option<LastError>,
+    }
+    LastError { code: String, message: String, at: String, }
+    IntegrationList { items: Vec<Integration>, next_cursor: Option<String>, }
+    PageChoice { id: String, name: String, selectable: bool, reason: Option<String>, }
+    PageList { items: Vec<PageChoice>, next_cursor: Option<String>, }
+    TestReport { ok: bool, message: String, integration: Integration, }
+    Location { location: String, }
+    Accepted { accepted: bool, }
+    Event {
+        id: String,
+        organization_id: String,
+        provider: String,
+        topic: String,
+        external_id: String,
+        /// `pending`, `running`, `done`, `failed` or `dead`.
+        state: String,
+        attempts: i64,
+        received_at: String,
+        done_at: Option<String>,
+        last_error: Option<String>,
+    }
+    EventList { items: Vec<Event>, next_cursor: Option<String>, }
+    EventDetail {
+        id: String,
+        organization_id: String,
+        provider: String,
+        topic: String,
+        external_id: String,
+        state: String,
+        attempts: i64,
+        received_at: String,
+        done_at: Option<String>,
+        last_error: Option<String>,
+        /// For owners and admins.
+        payload: Option<Value>,
+    }
+    Contact { id: String, name: String, }
+    Conversation {
+        id: String,
+        organization_id: String,
+        channel: String,
+        integration_id: String,
+        contact: Contact,
+        /// `bot`, `person` or `paused`.
+        owner: String,
+        /// `open` or `closed`.
+        status: String,
+        last_message_at: String,
+    }
+    ConversationList { items: Vec<Conversation>, next_cursor: Option<String>, }
+    Message {
+        id: String,
+        /// `customer`, `bot`, `agent` or `system`.
+        author: String,
+        text: String,
+        created_at: String,
+        /// `received`, `queued`, `sent`, `delivered`, `read`, `failed` or `unknown`.
+        delivery: String,
+        error: Option<String>,
+    }
+    MessageList { items: Vec<Message>, next_cursor: Option<String>, }
+}

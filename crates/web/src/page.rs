@@ -1,0 +1,140 @@
+//! The pages. Each has a template beside it; a file for each noun.
+
+pub(crate) mod account;
+pub(crate) mod connect;
+pub(crate) mod event;
+pub(crate) mod home;
+pub(crate) mod inbox;
+pub(crate) mod integration;
+mod words;
+
+pub(crate) use words::When;
+
+use crate::failure::Failure;
+use crate::gate::Member;
+use crate::{Shared, asset};
+use agenstack_app::AppError;
+use agenstack_core::policy::Action;
+use askama::Template;
+use axum::extract::{FromRequest, Request};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+
+/// What stands around every page.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub title: String,
+    /// The folder of style and script.
+    pub assets: String,
+    /// Below an organization.
+    pub place: Option<Place>,
+    /// Somebody is signed in.
+    pub signed_in: bool,
+}
+
+/// The organization a page is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub org: String,
+    pub org_name: String,
+    pub user: String,
+    pub role: String,
+    /// Which entry of the navigation this is.
+    pub active: &'static str,
+}
+
+/// A frame for a page that belongs to no organization.
+pub(crate) fn frame(_shared: &Shared, title: &str) -> Frame {
+    Frame { title: title.to_owned(), assets: asset::folder(), place: None, signed_in: false }
+}
+
+/// A frame for somebody who is signed in and at no organization.
+pub(crate) fn signed_frame(shared: &Shared, title: &str) -> Frame {
+    Frame { signed_in: true, ..frame(shared, title) }
+}
+
+/// A frame for a page of an organization.
+pub(crate) fn org_frame(member: &Member, title: &str, active: &'static str) -> Frame {
+    Frame {
+        title: title.to_owned(),
+        assets: asset::folder(),
+        place: Some(Place {
+            org: member.org.org().as_str().to_owned(),
+            org_name: member.membership.organization.name.clone(),
+            user: member.session.user.name.clone(),
+            role: member.membership.role.as_str().to_owned(),
+            active,
+        }),
+        signed_in: true,
+    }
+}
+
+/// A page as an answer.
+pub(crate) struct Page<T>(pub T);
+
+impl<T: Template> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        match self.0.render() {
+            Ok(text) => Html(text).into_response(),
+            Err(error) => Failure(AppError::Internal(Box::new(error))).into_response(),
+        }
+    }
+}
+
+/// A page with another status than 200.
+pub(crate) fn page<T: Template>(status: StatusCode, template: T) -> Response {
+    let mut response = Page(template).into_response();
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = status;
+    }
+    response
+}
+
+/// The browser goes on to a page of ours.
+pub(crate) fn go(path: &str) -> Response {
+    Redirect::to(path).into_response()
+}
+
+/// A form's fields.
+pub(crate) struct Form<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let wrong =
+            |_| Failure(AppError::invalid("form", "The form could not be read. Go back and send it again."));
+        let read = axum::extract::Form::<T>::from_request(request, state).await;
+        Ok(Self(read.map_err(wrong)?.0))
+    }
+}
+
+/// What is wrong with a form, shown above it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wrong {
+    pub field: String,
+    pub text: String,
+}
+
+impl Wrong {
+    /// What a person can mend by filling the form in differently; everything else is no matter of the form.
+    pub(crate) fn of(error: AppError) -> Result<(StatusCode, Self), Failure> {
+        let (status, field) = match &error {
+            AppError::Invalid { field, .. } => (StatusCode::BAD_REQUEST, (*field).to_owned()),
+            AppError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, String::new()),
+            AppError::Conflict { .. } => (StatusCode::CONFLICT, String::new()),
+            AppError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, String::new()),
+            AppError::Provider(_) => (StatusCode::BAD_GATEWAY, String::new()),
+            _ => return Err(Failure(error)),
+        };
+        Ok((status, Self { field, text: error.to_string() }))
+    }
+}
+
+/// Whether a member may do something; pages do not show what they may not.
+pub(crate) fn may(member: &Member, action: Action) -> bool {
+    member.org.require(action).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The three cards.
+
+use super::{Frame, Page, When, go, may, org_frame};
+use crate::Shared;
+use crate::api::Query;
+use crate::failure::Outcome;
+use crate::gate::Member;
+use agenstack_app::connect::{reason_text, scope_text};
+use agenstack_app::integration as deed;
+use agenstack_core::integration::{AccountIdentifier, ConnectionStatus, Integration, Provider};
+use agenstack_core::policy::Action;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use std::collections::HashMap;
+
+/// A permission and what it is for.
+pub(super) struct Scope {
+    pub name: String,
+    pub text: &'static str,
+}
+
+/// One connected account.
+pub(super) struct Account {
+    pub id: String,
+    pub label: String,
+    pub detail: String,
+    pub status: &'static str,
+    pub status_words: &'static str,
+    pub connected: When,
+    pub last_event: Option<When>,
+    pub last_success: Option<When>,
+    pub expires: Option<When>,
+    pub error: Option<(String, When)>,
+    pub missing: Vec<Scope>,
+    pub granted: Vec<Scope>,
+    /// Where to mend it.
+    pub reconnect: String,
+}
+
+/// A provider with what is connected to it.
+pub(super) struct Card {
+    pub provider: &'static str,
+    pub title: &'static str,
+    pub purpose: &'static str,
+    pub set_up: bool,
+    pub accounts: Vec<Account>,
+    /// Whether another account can be added.
+    pub may_add: bool,
+}
+
+/// What has just happened.
+pub(super) struct Notice {
+    pub good: bool,
+    pub text: String,
+}
+
+#[derive(Template)]
+#[template(path = "integrations.html")]
+pub(super) struct Integrations {
+    pub frame: Frame,
+    pub org: String,
+    pub cards: Vec<Card>,
+    pub notices: Vec<Notice>,
+    pub may_manage: bool,
+}
+
+fn words(status: ConnectionStatus) -> &'static str {
+    match status {
+        ConnectionStatus::Connected => "Connected",
+        ConnectionStatus::NeedsReconnect => "Needs reconnecting",
+        ConnectionStatus::Paused => "Paused by the provider",
+        ConnectionStatus::Disconnected => "Not connected",
+    }
+}
+
+fn scopes(provider: Provider, names: &[String]) -> Vec<Scope> {
+    names.iter().map(|n| Scope { name: n.clone(), text: scope_text(provider, n) }).collect()
+}
+
+fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -> Account {
+    let when = |at| When::of(at, now);
+    let detail = match &it.account_identifier {
+        AccountIdentifier::Shopify { shop_id, .. } => {
+            format!("Shop {}", shop_id.rsplit('/').next().unwrap_or_default())
+        }
+        AccountIdentifier::Messenger { page_id, .. } => format!("Page {page_id}"),
+        AccountIdentifier::Kustomer { org_name, method, .. } => {
+            let method = if method == "api_key" { "API key" } else { "OAuth" };
+            format!("{org_name}, by {method}")
+        }
+    };
+    let by_key =
+        matches!(&it.account_identifier, AccountIdentifier::Kustomer { method, .. } if method == "api_key");
+    Account {
+        id: it.id.as_str().to_owned(),
+        label: it.account_identifier.label().to_owned(),
+        detail,
+        status: it.status.as_str(),
+        status_words: words(it.status),
+        connected: when(it.connected_at),
+        last_event: it.last_event_at.map(when),
+        last_success: it.last_success_at.map(when),
+        expires: it.token_expires_at.map(when),
+        error: it.last_error.as_ref().map(|e| (e.message.clone(), when(e.at))),
+        missing: scopes(it.provider, &it.missing_scopes),
+        granted: scopes(it.provider, &it.scopes),
+        reconnect: if by_key {
+            format!("/orgs/{org}/integrations/kustomer/connect")
+        } else {
+            format!("/orgs/{org}/integrations/{}/reconnect", it.id)
+        },
+    }
+}
+
+async fn shown(shared: &Shared, member: &Member, notices: Vec<Notice>) -> Outcome<Response> {
+    let app = shared.app();
+    let list = deed::list(app, &member.org).await?;
+    let org = member.org.org().as_str().to_owned();
+    let now = app.now();
+    let card = |provider: Provider, purpose| {
+        let accounts: Vec<Account> =
+            list.iter().filter(|it| it.provider == provider).map(|it| account(&org, it, now)).collect();
+        Card {
+            provider: provider.as_str(),
+            title: if provider == Provider::Messenger { "Facebook Messenger" } else { provider.title() },
+            purpose,
+            set_up: app.is_set_up(provider),
+            may_add: accounts.is_empty() || provider == Provider::Messenger,
+            accounts,
+        }
+    };
+    let cards = vec![
+        card(Provider::Shopify, "Your store. The bot looks up a customer's order and its tracking here."),
+        card(Provider::Messenger, "Your Facebook Pages. Customers write here, and the bot answers here."),
+        card(
+            Provider::Kustomer,
+            "Your help desk. When a customer wants a person, the conversation goes here.",
+        ),
+    ];
+    Ok(Page(Integrations {
+        frame: org_frame(member, "Integrations", "integrations"),
+        org,
+        cards,
+        notices,
+        may_manage: may(member, Action::IntegrationManage),
+    })
+    .into_response())
+}
+
+/// `GET /orgs/{org}/integrations`; the address says how a connection ended (`?shopify=error&reason=denied`).
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    member: Member,
+    Query(query): Query<HashMap<String, String>>,
+) -> Outcome<Response> {
+    let mut notices = Vec::new();
+    for provider in Provider::ALL {
+        match query.get(provider.as_str()).map(String::as_str) {
+            Some("connected") => {
+                notices.push(Notice { good: true, text: format!("{} is connected.", provider.title()) });
+            }
+            Some("disconnected") => {
+                notices.push(Notice {
+                    good: true,
+                    text: format!("{} is disconnected and its tokens are erased.", provider.title()),
+                });
+            }
+            Some("error") => {
+                let reason = query.get("reason").map_or("", String::as_str);
+                notices.push(Notice { good: false, text: reason_text(*provider, reason) });
+            }
+            _ => {}
+        }
+    }
+    shown(&shared, &member, notices).await
+}
+
+/// `POST /orgs/{org}/integrations/{id}/test`
+pub(crate) async fn test(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((_, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    let report = deed::test(shared.app(), &member.org, &id).await?;
+    shown(&shared, &member, vec![Notice { good: report.ok, text: report.message }]).await
+}
+
+/// `GET /orgs/{org}/integrations/{id}/reconnect`: to the provider, pinned to the same account.
+pub(crate) async fn reconnect(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    use agenstack_app::AppError;
+    match agenstack_app::connect::reconnect(shared.app(), &member.org, &member.session, &id).await {
+        Ok(url) => Ok(go(&url)),
+        Err(AppError::Conflict { code: "replace_key", .. }) => {
+            Ok(go(&format!("/orgs/{org}/integrations/kustomer/connect")))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "disconnect.html")]
+pub(super) struct Disconnect {
+    pub frame: Frame,
+    pub org: String,
+    pub id: String,
+    pub title: &'static str,
+    pub label: String,
+    pub stops: &'static str,
+}
+
+/// `GET /orgs/{org}/integrations/{id}/disconnect`: what would stop.
+pub(crate) async fn before_disconnect(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    let it = deed::get(shared.app(), &member.org, &id).await?;
+    let stops = match it.provider {
+        Provider::Shopify => {
+            "The bot can no longer look up orders, and passes every order question to a person. AgenStack is uninstalled from the store."
+        }
+        Provider::Messenger => {
+            "Messages to this page no longer reach AgenStack, and nothing is answered there. Waiting answers are not sent."
+        }
+        Provider::Kustomer => {
+            "Conversations are no longer handed over to Kustomer, and answers written there no longer reach customers."
+        }
+    };
+    Ok(Page(Disconnect {
+        frame: org_frame(&member, "Disconnect", "integrations"),
+        org,
+        id,
+        title: it.provider.title(),
+        label: it.account_identifier.label().to_owned(),
+        stops,
+    })
+    .into_response())
+}
+
+/// `POST /orgs/{org}/integrations/{id}/disconnect`
+pub(crate) async fn disconnect(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    let it = deed::get(shared.app(), &member.org, &id).await?;
+    deed::disconnect(shared.app(), &member.org, &id).await?;
+    Ok(go(&format!("/orgs/{org}/integrations?{}=disconnected", it.provider)))
+}

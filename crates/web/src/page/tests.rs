@@ -1,0 +1,290 @@
+//! Every page can be rendered, says nothing inline, and shows what people wrote as text.
+
+use super::*;
+use crate::page::account::{Landing, LogInPage, OrgRow, Orgs, SignUpPage};
+use crate::page::connect::{Before, Onward, Pages, StateRefused};
+use crate::page::event::{Events, One, Row as EventRow};
+use crate::page::home::{Home, Problem, Step};
+use crate::page::inbox::{Inbox, Line, Row, Thread};
+use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Scope};
+use agenstack_app::connect::PageChoice;
+
+/// What somebody might write to get into a page.
+const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
+
+fn text() -> String {
+    HOSTILE.to_owned()
+}
+
+fn sample_frame() -> Frame {
+    let place =
+        Place { org: "org_1".into(), org_name: text(), user: text(), role: "owner".into(), active: "home" };
+    Frame { title: text(), assets: "/static/0".into(), place: Some(place), signed_in: true }
+}
+
+fn when() -> When {
+    When { iso: "2026-11-24T12:00:00.000Z".into(), words: "just now".into() }
+}
+
+fn wrong() -> Option<Wrong> {
+    Some(Wrong { field: "name".into(), text: text() })
+}
+
+fn sample_account(status: &'static str) -> Account {
+    let scope = || vec![Scope { name: text(), text: "x" }];
+    Account {
+        id: "int_1".into(),
+        label: text(),
+        detail: text(),
+        status,
+        status_words: "x",
+        connected: when(),
+        last_event: Some(when()),
+        last_success: None,
+        expires: None,
+        error: Some((text(), when())),
+        missing: scope(),
+        granted: scope(),
+        reconnect: "/x".into(),
+    }
+}
+
+fn event_row() -> EventRow {
+    EventRow {
+        id: "evt_1".into(),
+        provider: "shopify",
+        topic: text(),
+        external_id: text(),
+        state: "dead",
+        attempts: 3,
+        received: when(),
+        done: None,
+        error: Some(text()),
+    }
+}
+
+/// All pages, each with everything on it that it can show.
+fn pages() -> Vec<(&'static str, String)> {
+    let frame = sample_frame;
+    let plain = || Frame { place: None, ..sample_frame() };
+    let org = || "org_1".to_owned();
+    let before = |provider| Before {
+        frame: frame(),
+        org: org(),
+        provider,
+        title: "Shopify",
+        set_up: true,
+        oauth: true,
+        wrong: wrong(),
+        shop: text(),
+        subdomain: text(),
+        onward: Some(Onward { href: "/x".into(), to: text() }),
+        asks: vec![("read_orders".into(), "x")],
+    };
+    let page = |selectable| PageChoice { id: "1".into(), name: text(), selectable, reason: Some(text()) };
+    let line = |author| Line {
+        author,
+        who: text(),
+        text: text(),
+        at: when(),
+        delivery: "sent",
+        error: Some(text()),
+    };
+    let step =
+        Step { title: "x", text: text(), done: false, href: "/x".into(), action: "Connect", next: true };
+    let card = Card {
+        provider: "shopify",
+        title: "Shopify",
+        purpose: "x",
+        set_up: true,
+        accounts: vec![sample_account("connected"), sample_account("needs_reconnect")],
+        may_add: true,
+    };
+    let rendered = |t: Result<String, askama::Error>| t.expect("a sample can be rendered");
+    vec![
+        ("landing", rendered(Landing { frame: plain() }.render())),
+        (
+            "signup",
+            rendered(
+                SignUpPage {
+                    frame: plain(),
+                    wrong: wrong(),
+                    email: text(),
+                    name: text(),
+                    organization_name: text(),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "login",
+            rendered(LogInPage { frame: plain(), wrong: wrong(), email: text(), next: text() }.render()),
+        ),
+        (
+            "orgs",
+            rendered(
+                Orgs {
+                    frame: plain(),
+                    user: text(),
+                    orgs: vec![OrgRow { id: org(), name: text(), role: text() }],
+                    wrong: wrong(),
+                    name: text(),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "home",
+            rendered(
+                Home {
+                    frame: frame(),
+                    org: org(),
+                    steps: vec![step],
+                    all_done: false,
+                    open: 1,
+                    waiting: 2,
+                    problems: vec![Problem { title: text(), text: text() }],
+                    may_connect: true,
+                }
+                .render(),
+            ),
+        ),
+        (
+            "integrations",
+            rendered(
+                Integrations {
+                    frame: frame(),
+                    org: org(),
+                    cards: vec![card],
+                    notices: vec![Notice { good: false, text: text() }],
+                    may_manage: true,
+                }
+                .render(),
+            ),
+        ),
+        ("connect shopify", rendered(before("shopify").render())),
+        ("connect messenger", rendered(before("messenger").render())),
+        ("connect kustomer", rendered(before("kustomer").render())),
+        (
+            "pages",
+            rendered(
+                Pages {
+                    frame: frame(),
+                    org: org(),
+                    pages: vec![page(true), page(false)],
+                    wrong: wrong(),
+                    any: true,
+                }
+                .render(),
+            ),
+        ),
+        (
+            "disconnect",
+            rendered(
+                Disconnect {
+                    frame: frame(),
+                    org: org(),
+                    id: "int_1".into(),
+                    title: "x",
+                    label: text(),
+                    stops: "x",
+                }
+                .render(),
+            ),
+        ),
+        ("state refused", rendered(StateRefused { frame: plain(), title: "Shopify" }.render())),
+        (
+            "inbox",
+            rendered(
+                Inbox {
+                    frame: frame(),
+                    org: org(),
+                    filter: text(),
+                    rows: vec![Row {
+                        id: "cnv_1".into(),
+                        name: text(),
+                        snippet: text(),
+                        owner: "bot",
+                        owner_words: "Bot",
+                        at: when(),
+                    }],
+                    next: Some(text()),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "thread",
+            rendered(
+                Thread {
+                    frame: frame(),
+                    org: org(),
+                    id: "cnv_1".into(),
+                    name: text(),
+                    owner: "bot",
+                    owner_words: "Bot",
+                    window: text(),
+                    window_open: true,
+                    handed_over: true,
+                    lines: vec![line("bot"), line("customer")],
+                    older: Some(text()),
+                    may_write: true,
+                    wrong: wrong(),
+                    draft: text(),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "events",
+            rendered(
+                Events {
+                    frame: frame(),
+                    org: org(),
+                    rows: vec![event_row()],
+                    provider: text(),
+                    state: text(),
+                    topic: text(),
+                    next: Some(text()),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "event",
+            rendered(
+                One { frame: frame(), org: org(), row: event_row(), payload: Some(text()), may_replay: true }
+                    .render(),
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn what_people_wrote_is_shown_as_text_on_every_page() {
+    for (name, html) in pages() {
+        assert!(!html.contains("<img src=x"), "{name}");
+        assert!(html.contains("&#60;img src=x") || name == "state refused" || name == "landing", "{name}");
+    }
+}
+
+#[test]
+fn no_page_has_inline_script_or_style() {
+    for (name, html) in pages() {
+        for forbidden in ["<style", " style=", "javascript:", " onclick=", " onload=", "hx-on", "<script>"] {
+            assert!(!html.contains(forbidden), "{name}: {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn every_page_has_a_title_one_first_heading_and_a_way_past_the_navigation() {
+    for (name, html) in pages() {
+        assert_eq!(html.matches("<h1").count(), 1, "{name}");
+        assert!(
+            html.contains("<title>") && html.contains("lang=\"en\"") && html.contains("href=\"#main\""),
+            "{name}"
+        );
+        assert!(html.contains("id=\"main\""), "{name}");
+    }
+}

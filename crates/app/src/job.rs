@@ -249,9 +249,8 @@ async fn hand_over(app: &App, org: &OrgCtx, lease: &Lease<'_>, id: &Conversation
         let title = format!("{} on Messenger", c.contact.name);
         let opened =
             kustomer.conversation_find_or_create(account, &token, &customer, c.id.as_str(), &title).await?;
-        for turn in transcript.iter().filter_map(turn) {
-            kustomer.message_add(account, &token, &opened, turn).await?;
-        }
+        let turns: Vec<Turn<'_>> = transcript.iter().filter_map(turn).collect();
+        kustomer.messages_add(account, &token, &opened, &turns).await?;
         kustomer.note_add(account, &token, &opened, summary).await?;
         kustomer.tag_add(account, &token, &opened, TAG).await?;
         Ok::<_, ProviderError>(opened)
@@ -339,10 +338,8 @@ async fn relay(app: &App, org: &OrgCtx, lease: &Lease<'_>, id: &MessageId) -> Re
     let m = message(app, org.org(), stored).await?;
     let (account, m, desk, kustomer) = (&account, &m, desk.as_str(), app.kustomer());
     token::call(app, org, &it, |token: SecretString| async move {
-        match turn(m) {
-            Some(turn) => kustomer.message_add(account, &token, desk, turn).await.map(drop),
-            None => Ok(()),
-        }
+        let turns: Vec<Turn<'_>> = turn(m).into_iter().collect();
+        kustomer.messages_add(account, &token, desk, &turns).await
     })
     .await?;
     done(app, org, lease).await

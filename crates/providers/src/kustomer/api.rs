@@ -10,6 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// The label of what we write; also tells our own messages when they come back.
 pub const APP: &str = "agenstack";
@@ -208,52 +209,54 @@ impl Kustomer {
         }
     }
 
-    /// Writes a message into a conversation, unless it holds one with this id. Writing never sends anything to the
-    /// customer (`kustomer.md` 2.3). Gives the message's id there.
-    pub async fn message_add(
+    /// Writes messages into a conversation, in order, leaving out those that it holds already by their id. Writing
+    /// never sends anything to the customer (`kustomer.md` 2.3).
+    pub async fn messages_add(
         &self,
         org: &Subdomain,
         token: &SecretString,
         conversation_id: &str,
-        turn: Turn<'_>,
-    ) -> Result<String, ProviderError> {
+        turns: &[Turn<'_>],
+    ) -> Result<(), ProviderError> {
         let path = format!("/v1/conversations/{}/messages", segment(conversation_id));
-        if let Some(id) = self.message_find(org, token, &path, turn.external_id).await? {
-            return Ok(id);
+        let mut there = self.external_ids(org, token, &path).await?;
+        for turn in turns {
+            if there.contains(turn.external_id) {
+                continue;
+            }
+            let body = json!({
+                "channel": "chat", "app": APP, "direction": turn.direction.as_str(), "externalId": turn.external_id,
+                "preview": turn.text, "sentAt": turn.sent_at.rfc3339(),
+            });
+            if let Err(e) = self.post(org, token, &path, &body).await {
+                // The answer may have been lost after it was written.
+                there = self.external_ids(org, token, &path).await?;
+                if !there.contains(turn.external_id) {
+                    return Err(e);
+                }
+            }
         }
-        let body = json!({
-            "channel": "chat", "app": APP, "direction": turn.direction.as_str(), "externalId": turn.external_id,
-            "preview": turn.text, "sentAt": turn.sent_at.rfc3339(),
-        });
-        match self.post(org, token, &path, &body).await {
-            Ok(made) => id_of(&made),
-            Err(e) => self.message_find(org, token, &path, turn.external_id).await?.ok_or(e),
-        }
+        Ok(())
     }
 
-    async fn message_find(
+    async fn external_ids(
         &self,
         org: &Subdomain,
         token: &SecretString,
         path: &str,
-        external_id: &str,
-    ) -> Result<Option<String>, ProviderError> {
+    ) -> Result<HashSet<String>, ProviderError> {
+        let mut found = HashSet::new();
         for page in 1..=MOST_PAGES {
             let page = page.to_string();
             let query = [("page", page.as_str()), ("pageSize", "100")];
             let list = self.rest(org, token, Method::GET, path, &query, None).await?;
             let items = list.get("data").and_then(Value::as_array).ok_or_else(unexpected)?;
-            let hit = items
-                .iter()
-                .find(|m| json::text(m, "/attributes/externalId").as_deref() == Some(external_id));
-            if let Some(hit) = hit {
-                return Ok(json::text(hit, "/id"));
-            }
+            found.extend(items.iter().filter_map(|m| json::text(m, "/attributes/externalId")));
             if json::text(&list, "/links/next").is_none() {
                 break;
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Leaves a note that only the team sees.

@@ -1,0 +1,8 @@
+//! The commands, a file for each.
+
+pub mod demo;
+pub mod doctor;
+pub mod keys;
+pub mod migrate;
+pub mod sandbox;
+pub mod serve;

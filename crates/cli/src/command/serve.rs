@@ -1,0 +1,57 @@
+//! `agenstack serve`: the server.
+
+use crate::wiring::{Role, World, start, start_log, told_to_stop};
+use crate::{Failure, Given, OK, output};
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+
+/// How it is started.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs a master key (agenstack keys generate) and, for each provider, the platform's app credentials;\n\
+    agenstack doctor tells what is missing. The schema is brought up to date at the start.\n\
+    Several nodes on one PostgreSQL: give each --role web, worker or all."
+)]
+pub struct Arguments {
+    /// Which part of the work this node does
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failure> {
+    let config = given.config()?;
+    start_log(config.log.format, &config.log.level);
+    let listener = match arguments.role {
+        Role::Worker => None,
+        _ => {
+            let bound = TcpListener::bind(config.server.listen).await;
+            Some(
+                bound
+                    .with_context(|| format!("{} is not free; set AGENSTACK_LISTEN", config.server.listen))?,
+            )
+        }
+    };
+    let running = start(&config, arguments.role, listener, World::default()).await?;
+    for (name, missing) in [
+        ("Shopify", config.shopify.app.is_none()),
+        ("Messenger", config.messenger.app.is_none()),
+        ("Kustomer's OAuth", config.kustomer.app.is_none()),
+    ] {
+        if missing {
+            tracing::warn!("{name} is not set up; agenstack doctor tells which settings are missing");
+        }
+    }
+    match running.address {
+        Some(address) => output::say(&format!(
+            "AgenStack is ready at {} (listening on {address})",
+            running.app.public_url()
+        )),
+        None => output::say("AgenStack works on what was accepted"),
+    }
+    told_to_stop().await;
+    tracing::info!("stopping");
+    running.stop(config.server.shutdown).await;
+    Ok(OK)
+}

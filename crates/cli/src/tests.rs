@@ -1,0 +1,72 @@
+//! The command line, as it is called.
+
+use super::*;
+
+fn call(words: &[&str], environment: &[(&str, &str)]) -> u8 {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["agenstack"].iter().chain(words).map(OsString::from);
+    let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    run(words, environment, folder.path().to_owned())
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_ends_with_2_and_help_with_0() {
+    assert_eq!(call(&["nonsense"], &[]), USAGE);
+    assert_eq!(call(&["serve", "--role", "none"], &[]), USAGE);
+    assert_eq!(call(&["--help"], &[]), OK);
+    assert_eq!(call(&["keys", "generate"], &[]), OK);
+}
+
+#[test]
+fn credentials_of_one_customer_end_serve_demo_and_doctor_with_78() {
+    let names = [
+        "SHOPIFY_ACCESS_TOKEN",
+        "SHOPIFY_STORE_NAME",
+        "KUSTOMER_SUBDOMAIN",
+        "KUSTOMER_API_KEY",
+        "MESSENGER_PAGE_ACCESS_TOKEN",
+    ];
+    for name in names {
+        for prefix in ["", "VITE_"] {
+            for command in ["serve", "demo", "doctor"] {
+                let name = format!("{prefix}{name}");
+                assert_eq!(call(&[command], &[(&name, "canary")]), refusal::EXIT_CODE, "{command} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn credentials_of_one_customer_are_found_in_files_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let env_file = folder.path().join("old.env");
+    std::fs::write(&env_file, "KUSTOMER_API_KEY=canary\n").unwrap();
+    let file = env_file.display().to_string();
+    assert_eq!(call(&["serve", "--env-file", &file], &[]), refusal::EXIT_CODE);
+    let config = folder.path().join("old.toml");
+    std::fs::write(&config, "[shopify]\nstore_name = 'canary'\n").unwrap();
+    assert_eq!(call(&["doctor", "--config", &config.display().to_string()], &[]), refusal::EXIT_CODE);
+}
+
+#[test]
+fn attack_42_a_server_without_a_real_master_key_does_not_start() {
+    let listen = ("AGENSTACK_LISTEN", "127.0.0.1:0");
+    assert_eq!(call(&["serve"], &[listen]), refusal::EXIT_CODE);
+    for bad in ["c2hvcnQ=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "a passphrase of some length", ""]
+    {
+        assert_eq!(call(&["serve"], &[listen, ("AGENSTACK_MASTER_KEY", bad)]), refusal::EXIT_CODE, "{bad}");
+    }
+}
+
+#[test]
+fn every_command_says_what_it_does() {
+    use clap::CommandFactory;
+    let mut all = Arguments::command();
+    all.build();
+    for command in all.get_subcommands().filter(|c| c.get_name() != "help") {
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Puts the rooms together: from a configuration to a running server.
+
+use crate::Failure;
+use crate::config::{Config, LogFormat, PublicUrl};
+use agenstack_app::{App, Parts, Providers, worker};
+use agenstack_core::clock::{Clock, SystemClock};
+use agenstack_core::entropy::{Entropy, OsEntropy};
+use agenstack_providers::{Http, Kustomer, KustomerApp, Messenger, MetaApp, Shopify, ShopifyApp};
+use agenstack_store::Store;
+use agenstack_web::Web;
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
+
+/// Runs a command's future to its end.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("the operating system gives no threads")?;
+    let outcome = runtime.block_on(future);
+    // What hangs outside (a stuck name look-up) does not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Begins to write the log, to standard error.
+pub(crate) fn start_log(format: LogFormat, level: &str) {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Opens the database; the directory of an embedded one is made.
+///
+/// # Errors
+/// Says what cannot be opened, never with a password.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    if let Some(folder) =
+        config.storage.database.sqlite_path().and_then(|p| p.parent().map(ToOwned::to_owned))
+    {
+        let made = std::fs::create_dir_all(&folder);
+        made.with_context(|| {
+            format!("the directory {} cannot be made; see AGENSTACK_DATA_DIR", folder.display())
+        })?;
+    }
+    let url = config.storage.database.expose();
+    let opened = Store::connect(url.expose_secret()).await;
+    opened.context("the database cannot be opened; check AGENSTACK_DATABASE_URL and that the server runs")
+}
+
+/// The providers as the operator set them up.
+///
+/// # Errors
+/// If an address cannot be used.
+pub fn providers(config: &Config) -> anyhow::Result<Providers> {
+    let http = Http::new();
+    let shopify = config.shopify.app.as_ref().map(|app| {
+        let app = ShopifyApp {
+            api_key: app.api_key.clone(),
+            api_secret: app.api_secret.clone(),
+            api_secret_previous: app.api_secret_previous.clone(),
+            scopes: config.shopify.scopes.clone(),
+        };
+        Shopify::new(app, config.shopify.url.as_str().to_owned(), http.clone())
+            .context("SHOPIFY_URL cannot be used")
+    });
+    let messenger = config.messenger.app.as_ref().map(|app| {
+        let app = MetaApp {
+            app_id: app.app_id.clone(),
+            app_secret: app.app_secret.clone(),
+            verify_token: app.verify_token.clone(),
+        };
+        let (dialog, graph) = (&config.messenger.facebook_url, &config.messenger.graph_url);
+        Messenger::new(app, dialog.as_str().to_owned(), graph.as_str().to_owned(), http.clone())
+            .context("FACEBOOK_URL or GRAPH_URL cannot be used")
+    });
+    let app = config.kustomer.app.as_ref().map(|app| KustomerApp {
+        client_id: app.client_id.clone(),
+        client_secret: app.client_secret.clone(),
+    });
+    let kustomer_oauth = app.is_some();
+    let kustomer = Kustomer::new(http, config.kustomer.url.as_str(), config.kustomer.api_url.as_str(), app)
+        .context("KUSTOMER_URL or KUSTOMER_API_URL cannot be used")?;
+    Ok(Providers {
+        shopify: shopify.transpose()?,
+        messenger: messenger.transpose()?,
+        kustomer,
+        kustomer_oauth,
+    })
+}
+
+/// Where time and randomness come from. Tests give their own.
+#[derive(Clone)]
+pub struct World {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy) }
+    }
+}
+
+/// The application, on a database whose schema is this program's.
+///
+/// # Errors
+/// If the master key is missing, the database cannot be reached, or its roles would not keep tenants apart.
+pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Result<App, Failure> {
+    let vault = config.keys.vault()?;
+    let store = open_store(config).await?;
+    // Under the migrations' own lock: of several nodes that start at once one does it.
+    store.migrate().await.context("the schema could not be brought up to date")?;
+    let parts = Parts {
+        store,
+        vault,
+        providers: providers(config)?,
+        clock: world.clock,
+        entropy: world.entropy,
+        public_url: public_url.as_str().to_owned(),
+    };
+    Ok(App::new(parts))
+}
+
+/// Which part of the work a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Everything
+    All,
+    /// Pages, API and webhooks
+    Web,
+    /// What was accepted
+    Worker,
+}
+
+/// A running node.
+pub struct Running {
+    /// Where it listens; `None` for a worker.
+    pub address: Option<SocketAddr>,
+    /// The application, for whoever runs it in this process.
+    pub app: App,
+    closing: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts a node on a listener that is bound already.
+///
+/// # Errors
+/// As [`app`].
+pub async fn start(
+    config: &Config,
+    role: Role,
+    listener: Option<TcpListener>,
+    world: World,
+) -> Result<Running, Failure> {
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
+    let address = address.context("the listener has no address")?;
+    let public_url = match address {
+        Some(address) if !config.server.public_url_given => PublicUrl::of(address),
+        _ => config.server.public_url.clone(),
+    };
+    let app = app(config, &public_url, world).await?;
+    let (closing, closed) = watch::channel(false);
+    let ended = |mut closed: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is an end as well.
+        let _ = closed.wait_for(|over| *over).await;
+    };
+    let mut tasks = Vec::new();
+    if let Some(listener) = listener.filter(|_| role != Role::Worker) {
+        let web = Web {
+            app: app.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            closing: closed.clone(),
+        };
+        let service = agenstack_web::router(web).into_make_service_with_connect_info::<SocketAddr>();
+        let over = ended(closed.clone());
+        tasks.push(tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(over).await {
+                tracing::error!(%error, "the server ended");
+            }
+        }));
+    }
+    if role != Role::Web {
+        tasks.push(tokio::spawn(worker::run(app.clone(), ended(closed))));
+    }
+    Ok(Running { address, app, closing, tasks })
+}
+
+impl Running {
+    /// Stops: accepts nothing more, finishes what is under way for at most `grace`, and hands leases back.
+    pub async fn stop(self, grace: Duration) {
+        // No receiver is left when everything has ended by itself.
+        let _ = self.closing.send(true);
+        let all = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            tracing::warn!("some work was not finished in time; its leases run out by themselves");
+        }
+    }
+}
+
+/// Waits until the operator ends the program: Ctrl-C, or SIGTERM from a supervisor.
+pub(crate) async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -31,6 +31,7 @@ pub(crate) fn routes() -> Router<Sandbox> {
         .route("/kustomer/{org}/conversations/{id}/{deed}", post(desk_deed))
         .route("/received", get(received).delete(forget_received))
         .route("/deliveries", get(deliveries))
+        .route("/settle", post(settle))
         .route("/faults", post(add_fault).delete(forget_faults))
 }
 
@@ -245,6 +246,12 @@ async fn forget_received(State(sandbox): State<Sandbox>) -> Response {
 
 async fn deliveries(State(sandbox): State<Sandbox>) -> Json<Vec<Delivery>> {
     Json(sandbox.record().deliveries.clone())
+}
+
+/// Answers when every webhook has been delivered or given up.
+async fn settle(State(sandbox): State<Sandbox>) -> Response {
+    sandbox.settled().await;
+    done()
 }
 
 async fn add_fault(State(sandbox): State<Sandbox>, Json(fault): Json<Fault>) -> Response {

@@ -6,7 +6,7 @@ use crate::state::Sandbox;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// A webhook to be sent.
 pub(crate) struct Webhook {
@@ -22,6 +22,8 @@ pub(crate) struct Webhook {
 pub(crate) struct Lanes {
     client: reqwest::Client,
     queues: Mutex<HashMap<String, mpsc::UnboundedSender<Webhook>>>,
+    /// How many wait or are being sent.
+    waiting: watch::Sender<usize>,
 }
 
 /// Milliseconds to wait before each further try: about two minutes in all, where the real ones take hours.
@@ -43,7 +45,7 @@ impl Lanes {
             )
             .build()
             .expect("no part of this needs the machine");
-        Self { client, queues: Mutex::default() }
+        Self { client, queues: Mutex::default(), waiting: watch::Sender::new(0) }
     }
 }
 
@@ -66,12 +68,20 @@ impl Sandbox {
             tokio::spawn(async move {
                 while let Some(webhook) = receiver.recv().await {
                     sandbox.send(&webhook).await;
+                    sandbox.lanes().waiting.send_modify(|n| *n -= 1);
                 }
             });
             sender
         });
+        self.lanes().waiting.send_modify(|n| *n += 1);
         // The receiver lives as long as the sender stands in the map.
         let _ = queue.send(webhook);
+    }
+
+    /// Waits until nothing waits or is being sent any more.
+    pub(crate) async fn settled(&self) {
+        // The sender lives as long as the sandbox.
+        let _ = self.lanes().waiting.subscribe().wait_for(|n| *n == 0).await;
     }
 
     async fn send(&self, webhook: &Webhook) {

@@ -22,7 +22,6 @@ const ASSETS: &[Asset] = &[
     Asset { name: "app.css", kind: CSS, bytes: include_bytes!("../assets/app.css") },
     Asset { name: "app.js", kind: SCRIPT, bytes: include_bytes!("../assets/app.js") },
     Asset { name: "htmx.js", kind: SCRIPT, bytes: include_bytes!("../assets/vendor/htmx.min.js") },
-    Asset { name: "sse.js", kind: SCRIPT, bytes: include_bytes!("../assets/vendor/sse.min.js") },
     Asset { name: "icon.svg", kind: "image/svg+xml", bytes: include_bytes!("../assets/icon.svg") },
 ];
 

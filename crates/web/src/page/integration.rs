@@ -81,9 +81,7 @@ fn scopes(provider: Provider, names: &[String]) -> Vec<Scope> {
 fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -> Account {
     let when = |at| When::of(at, now);
     let detail = match &it.account_identifier {
-        AccountIdentifier::Shopify { shop_id, .. } => {
-            format!("Shop {}", shop_id.rsplit('/').next().unwrap_or_default())
-        }
+        AccountIdentifier::Shopify { shop, .. } => shop.clone(),
         AccountIdentifier::Messenger { page_id, .. } => format!("Page {page_id}"),
         AccountIdentifier::Kustomer { org_name, method, .. } => {
             let method = if method == "api_key" { "API key" } else { "OAuth" };
@@ -94,7 +92,10 @@ fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -
         matches!(&it.account_identifier, AccountIdentifier::Kustomer { method, .. } if method == "api_key");
     Account {
         id: it.id.as_str().to_owned(),
-        label: it.account_identifier.label().to_owned(),
+        label: match &it.account_identifier {
+            AccountIdentifier::Shopify { store_name, .. } => store_name.clone(),
+            other => other.label().to_owned(),
+        },
         detail,
         status: it.status.as_str(),
         status_words: words(it.status),

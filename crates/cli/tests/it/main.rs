@@ -1,0 +1,12 @@
+//! Whole journeys, on a whole server: pages and API over HTTP, the emulated providers beside it, both databases.
+//!
+//! `scene` puts the stage up; every other file is about one promise.
+
+mod attack;
+mod browser;
+mod canary;
+mod crash;
+mod journey;
+mod route;
+mod scene;
+mod wire;

@@ -350,6 +350,9 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
         Err(StoreError::Conflict(_)) => return Err(Refusal::because("owned_by_another")),
         Err(e) => return Err(e.into()),
     }
+    // What waited for this connection need not wait any longer.
+    tx.event_wake(now).await?;
+    tx.job_wake(now).await?;
     audit(app, org, &mut tx, "integration.connect", it.id.as_str(), now).await?;
     crate::job::add(app, &mut tx, &Job::AdoptEvents { integration: it.id.clone() }, it.id.as_str(), now)
         .await?;

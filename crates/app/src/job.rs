@@ -186,7 +186,7 @@ async fn send_message(app: &App, org: &OrgCtx, lease: &Lease<'_>, id: &MessageId
             let mut tx = app.store().tenant(org).await?;
             tx.message_taken_back(id).await?;
             tx.commit().await?;
-            Err(e)
+            Err(if is_broken(&e) { AppError::conflict("needs_reconnect", e.to_string()) } else { e })
         }
         Err(e) => ended(app, org, lease, id, Delivery::Failed, Some(&e.to_string())).await,
     }

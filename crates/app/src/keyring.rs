@@ -7,7 +7,7 @@ use agenstack_core::id::{DataKeyId, IdMaker, OrgId};
 use agenstack_core::sealed::{Place, Sealed};
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::{GlobalTx, Store};
-use agenstack_vault::{DataKey, Vault, key_id_of};
+use agenstack_vault::{DataKey, Vault, VaultError, key_id_of};
 use moka::sync::Cache;
 use secrecy::SecretString;
 use std::time::Duration;
@@ -77,7 +77,11 @@ impl Keyring {
         let id = key_id_of(sealed)?;
         let key = match self.by_id.get(&(org.clone(), id.clone())) {
             Some(key) => key,
-            None => self.load(org, Some(&id)).await?,
+            // A value that names a key this organization has not was sealed for somebody else.
+            None => match self.load(org, Some(&id)).await {
+                Err(AppError::NotFound) => return Err(AppError::Sealed(VaultError::DoesNotOpen)),
+                loaded => loaded?,
+            },
         };
         Ok(key.open(place, sealed)?)
     }
@@ -90,8 +94,7 @@ impl Keyring {
         sealed: &Sealed,
     ) -> Result<String, AppError> {
         let bytes = self.open(org, place, sealed).await?;
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| AppError::Sealed(agenstack_vault::VaultError::DoesNotOpen))
+        String::from_utf8(bytes.to_vec()).map_err(|_| AppError::Sealed(VaultError::DoesNotOpen))
     }
 
     /// Opens a sealed token.
@@ -102,8 +105,7 @@ impl Keyring {
         sealed: &Sealed,
     ) -> Result<SecretString, AppError> {
         let bytes = self.open(org, place, sealed).await?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| AppError::Sealed(agenstack_vault::VaultError::DoesNotOpen))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| AppError::Sealed(VaultError::DoesNotOpen))?;
         Ok(SecretString::from(text.to_owned()))
     }
 

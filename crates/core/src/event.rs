@@ -56,7 +56,7 @@ pub struct Event {
 }
 
 /// How often a deed is tried before it is dead.
-pub const MAX_ATTEMPTS: i64 = 12;
+pub const MAX_ATTEMPTS: i64 = 18;
 
 /// Milliseconds to wait after the `attempts`-th failure: 2 s doubling to 4 h, about a day in all, plus up to a
 /// quarter at random so that a crowd spreads out.
@@ -69,6 +69,17 @@ pub fn backoff_millis(attempts: i64, random: u8) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_attempts_together_take_about_a_day() {
+        let hours = |random| (1..MAX_ATTEMPTS).map(|n| backoff_millis(n, random)).sum::<i64>() / 3_600_000;
+        assert!(
+            (18..=30).contains(&hours(0)) && (18..=30).contains(&hours(255)),
+            "{} {}",
+            hours(0),
+            hours(255)
+        );
+    }
 
     #[test]
     fn waiting_doubles_and_never_passes_five_hours() {

@@ -336,6 +336,22 @@ impl Tenant {
         list[0]["id"].as_str().expect("a conversation").to_owned()
     }
 
+    /// All messages of a long conversation, newest first.
+    pub async fn messages_all(&self, conversation: &str) -> Vec<(String, String, String)> {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = self.api(&format!("/conversations/{conversation}/messages?limit=200&cursor={cursor}"));
+            let page = self.browser.get(&path).await.json();
+            let text = |v: &Value| v.as_str().unwrap().to_owned();
+            let items = page["items"].as_array().unwrap();
+            all.extend(items.iter().map(|m| (text(&m["author"]), text(&m["text"]), text(&m["delivery"]))));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return all,
+            }
+        }
+    }
+
     /// (author, text, delivery), oldest first.
     pub async fn messages(&self, conversation: &str) -> Vec<(String, String, String)> {
         let mut list = self.list(&format!("/conversations/{conversation}/messages")).await;

@@ -28,6 +28,7 @@ statements! { Tenant;
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
+    EVENT_WAKE = "UPDATE events SET next_at = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     EVENT_CANCEL = "UPDATE events SET state = 'dead', last_error = $4
         WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')";
 }
@@ -175,6 +176,14 @@ impl TenantTx {
     /// If the database refuses.
     pub async fn event_replay(&mut self, id: &EventId, at: Timestamp) -> Result<bool, StoreError> {
         Ok(execute!(self, EVENT_REPLAY, self.org.as_str(), id.as_str(), at.millis())? == 1)
+    }
+
+    /// Makes events that wait for another attempt due now: what stood in their way was mended.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        execute!(self, EVENT_WAKE, self.org.as_str(), now.millis())
     }
 
     /// Gives up the waiting events of a connection up to `generation`, for `reason`.

@@ -13,6 +13,7 @@ statements! { Tenant;
     JOB_DONE = "DELETE FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
+    JOB_WAKE = "UPDATE jobs SET next_at = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     JOB_SUBJECT = "SELECT subject FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
 }
 
@@ -31,6 +32,14 @@ impl TenantTx {
     ) -> Result<(), StoreError> {
         execute!(self, JOB_ADD, self.org.as_str(), id.as_str(), kind, subject, order_key, now.millis())?;
         Ok(())
+    }
+
+    /// Makes deeds that wait for another attempt due now: what stood in their way was mended.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn job_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        execute!(self, JOB_WAKE, self.org.as_str(), now.millis())
     }
 
     /// What a leased deed is about.

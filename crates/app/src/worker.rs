@@ -24,8 +24,8 @@ const EXTEND: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(500);
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
-/// Rows worked on at once by one process.
-const SLOTS: usize = 16;
+/// Rows that one round of [`pass`] takes of each queue.
+const ROUND: usize = 16;
 
 /// One worker's name on the leases it holds.
 #[derive(Clone)]
@@ -37,8 +37,9 @@ impl Token {
     }
 }
 
-/// Works until `shutdown` is done, then finishes what it is doing and hands back what it has not begun.
-pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send) {
+/// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing and hands back what it
+/// has not begun.
+pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send) {
     let token = Token::new(&app);
     let mut at_work = JoinSet::new();
     let every = |period| {
@@ -49,7 +50,7 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send) {
     let (mut poll, mut extend, mut tidy) = (every(POLL), every(EXTEND), every(HOUSEKEEPING));
     tokio::pin!(shutdown);
     loop {
-        let free = SLOTS - at_work.len();
+        let free = slots - at_work.len();
         let taken = if free == 0 { 0 } else { take(&app, &token, free, &mut at_work).await };
         // A full batch means that there is more.
         if taken == free && free > 0 {
@@ -59,7 +60,7 @@ pub async fn run(app: App, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             () = &mut shutdown => break,
             () = app.wake_up().notified() => {}
-            _ = poll.tick(), if at_work.len() < SLOTS => {}
+            _ = poll.tick(), if at_work.len() < slots => {}
             Some(_) = at_work.join_next(), if !at_work.is_empty() => {}
             _ = extend.tick() => keep(&app, &token).await,
             _ = tidy.tick() => tidy_up(&app).await,
@@ -84,7 +85,7 @@ pub async fn pass(app: &App) -> Result<usize, AppError> {
     let mut at_work = JoinSet::new();
     let mut total = 0;
     for queue in [Queue::Events, Queue::Jobs] {
-        for leased in lease(app, &token, queue, SLOTS).await? {
+        for leased in lease(app, &token, queue, ROUND).await? {
             start(app, &token, queue, leased, &mut at_work);
             total += 1;
         }

@@ -194,7 +194,7 @@ pub async fn start(
         }));
     }
     if role != Role::Web {
-        tasks.push(tokio::spawn(worker::run(app.clone(), ended(closed))));
+        tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed))));
     }
     Ok(Running { address, app, closing, tasks })
 }

@@ -43,6 +43,9 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
             tracing::warn!("{name} is not set up; agenstack doctor tells which settings are missing");
         }
     }
+    if config.server.metrics_listen.is_some() {
+        tracing::warn!("AGENSTACK_METRICS_LISTEN is set, but this version serves no metrics yet");
+    }
     match running.address {
         Some(address) => output::say(&format!(
             "AgenStack is ready at {} (listening on {address})",

@@ -22,7 +22,7 @@ pub struct Server {
     pub metrics_listen: Option<SocketAddr>,
     /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many jobs run at once.
+    /// How much accepted work is done at once.
     pub workers: usize,
     /// How long a stopping server waits for what is under way.
     pub shutdown: Duration,
@@ -40,7 +40,7 @@ impl Server {
             );
         }
         let trusted_proxies = settings.parse("AGENSTACK_TRUSTED_PROXIES", networks).unwrap_or_default();
-        let workers = settings.parse("AGENSTACK_WORKERS", |text| number(text, 1..=256)).unwrap_or(4);
+        let workers = settings.parse("AGENSTACK_WORKERS", |text| number(text, 1..=256)).unwrap_or(16);
         let secs = settings.parse("AGENSTACK_SHUTDOWN_SECS", |text| number(text, 0..=3600)).unwrap_or(20);
         Self {
             listen,

@@ -41,7 +41,7 @@ fn without_anything_set_the_documented_defaults_hold() {
     assert!(!config.server.public_url_given && !config.server.public_url.is_https());
     assert_eq!(config.server.metrics_listen, None);
     assert!(config.server.trusted_proxies.is_empty());
-    assert_eq!((config.server.workers, config.server.shutdown), (4, Duration::from_secs(20)));
+    assert_eq!((config.server.workers, config.server.shutdown), (16, Duration::from_secs(20)));
     assert_eq!(config.storage.database.to_string(), "sqlite://./data/agenstack.db");
     assert_eq!(config.log, Log { format: LogFormat::Text, level: "info".into() });
     assert!(config.mail.smtp_url.is_none() && config.mail.from.is_none());
@@ -350,9 +350,9 @@ fn files_are_read_where_they_are_named_and_missing_ones_are_errors() {
     };
     let load =
         |location: &Location| Sources::gather(location, BTreeMap::new()).and_then(|s| Config::load(&s));
-    assert_eq!(load(&location(None, None)).unwrap().server.workers, 4);
+    assert_eq!(load(&location(None, None)).unwrap().server.workers, 16);
     std::fs::write(directory.path().join(".env"), "AGENSTACK_WORKERS=7").unwrap();
-    assert_eq!(load(&location(None, None)).unwrap().server.workers, 4, "never silently");
+    assert_eq!(load(&location(None, None)).unwrap().server.workers, 16, "never silently");
     assert_eq!(load(&location(None, Some(".env"))).unwrap().server.workers, 7);
     std::fs::write(directory.path().join("agenstack.toml"), "[server]\nworkers = 5").unwrap();
     assert_eq!(load(&location(None, None)).unwrap().server.workers, 5);

@@ -7,7 +7,6 @@ use crate::wire::{
 };
 use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
-use agenstack_store::testing::TestDb;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

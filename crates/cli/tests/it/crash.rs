@@ -3,7 +3,6 @@
 use crate::scene::{LARK, Scene, client, environment};
 use crate::wire::{delivery, message, meta_signature};
 use agenstack_store::both_databases;
-use agenstack_store::testing::TestDb;
 use reqwest::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};

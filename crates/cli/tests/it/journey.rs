@@ -2,7 +2,6 @@
 
 use crate::scene::{FERN, LARK, Scene};
 use agenstack_store::both_databases;
-use agenstack_store::testing::TestDb;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 

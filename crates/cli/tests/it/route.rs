@@ -6,7 +6,6 @@ use agenstack_core::id::{OrgId, UserId};
 use agenstack_core::integration::Provider;
 use agenstack_core::policy::{Action, Role};
 use agenstack_store::both_databases;
-use agenstack_store::testing::TestDb;
 use agenstack_web::{Access, Route, routes};
 use reqwest::{Method, StatusCode};
 use serde_json::json;

@@ -7,7 +7,7 @@ use agenstack_core::clock::{Clock, SystemClock, Timestamp};
 use agenstack_core::entropy::OsEntropy;
 use agenstack_sandbox::{Settings, Walk};
 use agenstack_store::testing::TestDb;
-use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -251,14 +251,6 @@ impl Browser {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, Some(body)).await
-    }
-
-    pub fn cookie(&self) -> Option<String> {
-        self.cookie.lock().unwrap().clone()
-    }
-
-    pub fn is_html(answer: &Answer) -> bool {
-        answer.headers.get(CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
     }
 }
 

@@ -26,6 +26,9 @@ pub enum AppError {
     /// The request was made by a page of another site.
     #[error("This request came from another site. Open the page here and try again.")]
     CrossOrigin,
+    /// The request's body is larger than what is read here.
+    #[error("The request's body is too large.")]
+    TooLarge,
     /// Not there, or another organization's: the same answer.
     #[error("There is nothing here.")]
     NotFound,
@@ -78,6 +81,7 @@ impl AppError {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::CrossOrigin => "cross_origin",
+            Self::TooLarge => "too_large",
             Self::NotFound => "not_found",
             Self::Conflict { code, .. } => code,
             Self::TooMany { .. } => "too_many_attempts",

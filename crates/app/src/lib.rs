@@ -22,6 +22,7 @@ pub mod keyring;
 pub mod limit;
 pub mod live;
 pub mod password;
+pub mod rotation;
 pub mod token;
 pub mod worker;
 

@@ -130,7 +130,7 @@ pub fn run(
         Command::Serve(a) => wiring::block_on(command::serve::run(&given, a)),
         Command::Migrate(a) => wiring::block_on(command::migrate::run(&given, a)),
         Command::Doctor => wiring::block_on(command::doctor::run(&given)),
-        Command::Keys(c) => Ok(command::keys::run(&c)),
+        Command::Keys(c) => wiring::block_on(command::keys::run(&given, &c)),
         Command::Sandbox(a) => wiring::block_on(command::sandbox::run(&given, a)),
     };
     match outcome {

@@ -70,3 +70,37 @@ fn every_command_says_what_it_does() {
         }
     }
 }
+
+#[test]
+fn a_server_with_another_master_key_than_its_databases_does_not_start() {
+    use agenstack_core::entropy::SeededEntropy;
+    use agenstack_core::id::DataKeyId;
+    use agenstack_store::testing::{World, sqlite};
+    use agenstack_vault::{MasterKey, Vault};
+    use secrecy::ExposeSecret;
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let db = runtime.block_on(async {
+        let (db, world) = (sqlite().await, World::new());
+        let (org, _) = world.organization(&db.store, "Lark").await;
+        let key = MasterKey::parse(&MasterKey::generate(&SeededEntropy::new(1))).unwrap();
+        let id = world.id(DataKeyId::new);
+        let made = Vault::new(key, None).create_data_key(org.org(), &id, &world.entropy);
+        let stored = agenstack_store::global::key::StoredKey {
+            id,
+            master_key_id: made.master_key_id,
+            wrapped: made.wrapped,
+        };
+        let mut tx = db.store.global().await.unwrap();
+        tx.key_add(org.org(), &stored, world.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        db
+    });
+    let other = MasterKey::generate(&SeededEntropy::new(2)).expose_secret().to_owned();
+    let settings = [
+        ("AGENSTACK_LISTEN", "127.0.0.1:0"),
+        ("AGENSTACK_DATABASE_URL", db.url.as_str()),
+        ("AGENSTACK_MASTER_KEY", other.as_str()),
+    ];
+    assert_eq!(call(&["serve"], &settings), refusal::EXIT_CODE);
+}

@@ -124,6 +124,15 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
     let store = open_store(config).await?;
     // Under the migrations' own lock: of several nodes that start at once one does it.
     store.migrate().await.context("the schema could not be brought up to date")?;
+    let missing =
+        agenstack_app::rotation::missing(&store, &vault).await.context("the keys cannot be counted")?;
+    if !missing.is_empty() {
+        return Err(Failure::Configuration(format!(
+            "AGENSTACK_MASTER_KEY: this database was sealed under {}, and that key was not given; give it here, or as \
+             AGENSTACK_MASTER_KEY_PREVIOUS while you rotate",
+            missing.join(" and ")
+        )));
+    }
     let parts = Parts {
         store,
         vault,

@@ -37,6 +37,11 @@ impl Vault {
         self.current.id()
     }
 
+    /// Whether a master key with this id was given.
+    pub fn knows(&self, id: &str) -> bool {
+        self.master(id).is_ok()
+    }
+
     /// A new data key for an organization, already wrapped. Its plaintext exists only inside this call.
     pub fn create_data_key(&self, org: &OrgId, id: &DataKeyId, entropy: &dyn Entropy) -> WrappedKey {
         self.wrap(org, id, &Material::random(entropy), entropy)

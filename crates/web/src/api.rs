@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use agenstack_app::AppError;
 use agenstack_core::clock::Timestamp;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         use axum::extract::rejection::JsonRejection as R;
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Failure(AppError::TooLarge))
+            }
             Err(rejection) => {
                 let message = match &rejection {
                     R::MissingJsonContentType(_) => {

@@ -38,6 +38,7 @@ fn status(error: &AppError) -> StatusCode {
         AppError::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         AppError::Forbidden(_) | AppError::CrossOrigin => StatusCode::FORBIDDEN,
         AppError::NotFound => StatusCode::NOT_FOUND,
+        AppError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         AppError::Conflict { .. } => StatusCode::CONFLICT,
         AppError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         AppError::Provider(e) if e.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,

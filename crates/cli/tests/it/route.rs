@@ -209,6 +209,19 @@ both_databases! {
         assert_eq!((nowhere.status, nowhere.code()), (StatusCode::NOT_FOUND, "not_found".into()));
     }
 
+    async fn a_body_that_is_too_large_is_refused_and_never_taken_for_a_whole_one(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let lark = scene.tenant("Lark Supply").await;
+        for (path, bytes) in [("/api/webhooks/messenger", 1024 * 1024 + 1), ("/api/webhooks/shopify", 1024 * 1024 + 1), ("/api/organizations", 65 * 1024)] {
+            let request = scene.http.post(format!("{}{path}", scene.product)).header("content-type", "application/json");
+            let answer = lark.browser.finish(request.body(" ".repeat(bytes))).await;
+            assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{path} {}", answer.text);
+        }
+        // Just as large as allowed is read, and then found to be unsigned.
+        let request = scene.http.post(format!("{}/api/webhooks/messenger", scene.product)).body(" ".repeat(1024 * 1024));
+        assert_eq!(lark.browser.finish(request).await.status, StatusCode::UNAUTHORIZED);
+    }
+
     async fn every_answer_carries_the_strict_policy(db: TestDb) {
         let scene = Scene::on(db).await;
         let lark = scene.tenant("Lark Supply").await;

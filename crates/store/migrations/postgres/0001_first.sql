@@ -307,6 +307,7 @@ GRANT SELECT, INSERT ON audit TO agenstack_app;
 GRANT SELECT, INSERT, UPDATE ON users TO agenstack_platform;
 GRANT SELECT, INSERT, DELETE ON sessions TO agenstack_platform;
 GRANT SELECT, INSERT ON organizations, organization_keys, memberships TO agenstack_platform;
+GRANT UPDATE (master_key_id, wrapped_key) ON organization_keys TO agenstack_platform;
 GRANT SELECT (organization_id, id, provider, external_id, status, generation, acting_user_id, webhook_secret)
     ON integrations TO agenstack_platform;
 GRANT UPDATE (last_event_at) ON integrations TO agenstack_platform;

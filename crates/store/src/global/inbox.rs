@@ -19,6 +19,7 @@ statements! { Global;
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (provider, dedup_key) DO NOTHING";
     UNROUTED_TAKE = "DELETE FROM unrouted_events WHERE provider = $1 AND account = $2 AND received_at > $3
         RETURNING id, topic, external_id, dedup_key, order_key, payload, received_at";
+    UNROUTED_PAYLOADS = "SELECT payload FROM unrouted_events ORDER BY id LIMIT 10000";
     UNROUTED_SWEEP = "DELETE FROM unrouted_events WHERE received_at <= $1";
 }
 
@@ -127,6 +128,15 @@ impl GlobalTx {
                 })
             })
             .collect()
+    }
+
+    /// What is kept for nobody yet, up to ten thousand: for telling which master keys it needs.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn unrouted_payloads(&mut self) -> Result<Vec<Sealed>, StoreError> {
+        let rows = rows!(fetch_all, self, (Vec<u8>,), UNROUTED_PAYLOADS)?;
+        Ok(rows.into_iter().map(|(bytes,)| Sealed::from_bytes(bytes)).collect())
     }
 
     /// Forgets what nobody connected in time.

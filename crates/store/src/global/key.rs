@@ -11,6 +11,12 @@ statements! { Global;
     KEY_ADD = "INSERT INTO organization_keys (organization_id, id, master_key_id, wrapped_key, created_at) VALUES ($1, $2, $3, $4, $5)";
     KEY_FIND = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 AND id = $2";
     KEY_NEWEST = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 ORDER BY id DESC LIMIT 1";
+    KEY_STALE = "SELECT organization_id, id, master_key_id, wrapped_key FROM organization_keys
+        WHERE master_key_id <> $1 AND (organization_id > $2 OR (organization_id = $2 AND id > $3))
+        ORDER BY organization_id, id LIMIT $4";
+    KEY_REWRAP = "UPDATE organization_keys SET master_key_id = $4, wrapped_key = $5
+        WHERE organization_id = $1 AND id = $2 AND master_key_id = $3";
+    KEY_COUNT = "SELECT master_key_id, COUNT(*) FROM organization_keys GROUP BY master_key_id ORDER BY master_key_id";
 }
 
 /// A data key as it is stored: `organization_keys.wrapped_key` of row `id`.
@@ -22,6 +28,15 @@ pub struct StoredKey {
     pub master_key_id: String,
     /// The key, wrapped.
     pub wrapped: Sealed,
+}
+
+/// A data key with the organization it is for.
+#[derive(Debug)]
+pub struct OwnedKey {
+    /// Whose it is.
+    pub org: OrgId,
+    /// The key.
+    pub key: StoredKey,
 }
 
 type Row = (String, String, Vec<u8>);
@@ -65,5 +80,57 @@ impl GlobalTx {
             None => rows!(fetch_optional, self, Row, KEY_NEWEST, org.as_str())?,
         };
         key(row.ok_or(StoreError::NotFound("data key"))?)
+    }
+
+    /// Data keys that another master key than `current` wraps, after a place in the order of organization and id.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_stale(
+        &mut self,
+        current: &str,
+        after: Option<(&OrgId, &DataKeyId)>,
+        limit: i64,
+    ) -> Result<Vec<OwnedKey>, StoreError> {
+        let (org, id) = after.map_or(("", ""), |(org, id)| (org.as_str(), id.as_str()));
+        let rows =
+            rows!(fetch_all, self, (String, String, String, Vec<u8>), KEY_STALE, current, org, id, limit)?;
+        rows.into_iter()
+            .map(|(org, id, master, wrapped)| {
+                let org = OrgId::parse(&org)
+                    .ok_or(StoreError::Corrupt { table: "organization_keys", column: "organization_id" })?;
+                Ok(OwnedKey { org, key: key((id, master, wrapped))? })
+            })
+            .collect()
+    }
+
+    /// Stores a data key wrapped anew. `false` if somebody else did it meanwhile.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_rewrap(
+        &mut self,
+        old: &OwnedKey,
+        master_key_id: &str,
+        wrapped: &Sealed,
+    ) -> Result<bool, StoreError> {
+        let n = execute!(
+            self,
+            KEY_REWRAP,
+            old.org.as_str(),
+            old.key.id.as_str(),
+            old.key.master_key_id.as_str(),
+            master_key_id,
+            wrapped.as_bytes()
+        )?;
+        Ok(n == 1)
+    }
+
+    /// How many data keys each master key wraps.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_count(&mut self) -> Result<Vec<(String, i64)>, StoreError> {
+        rows!(fetch_all, self, (String, i64), KEY_COUNT)
     }
 }

@@ -1,11 +1,10 @@
 //! Credentials of one customer have no place in the configuration of a platform that serves many.
 //!
 //! `serve`, `demo` and `doctor` ask [`check`] before anything else. What it refuses ends the program with
-//! [`EXIT_CODE`] and one line for each name, never a value. The names are data: `refusal/names.toml`.
+//! [`EXIT_CODE`] and one line for each name, never a value. The names are data, shared with `agenstack scan`:
+//! `crates/scan/rules.toml`.
 
-mod name;
-
-pub use name::{Names, RenamedName, TenantName};
+pub use agenstack_scan::{Names, RenamedName, TenantName};
 
 use crate::config::{Source, Sources};
 use std::collections::BTreeSet;

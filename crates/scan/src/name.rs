@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// Everything in `names.toml`.
+/// The part of `rules.toml` that tells by whom a setting is owned.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
@@ -47,7 +47,7 @@ impl Names {
     /// The rules that this binary was built with.
     pub fn get() -> &'static Self {
         static NAMES: LazyLock<Names> = LazyLock::new(|| {
-            toml::from_str(include_str!("names.toml")).expect("a test reads this very text")
+            toml::from_str(include_str!("../rules.toml")).expect("a test reads this very text")
         });
         &NAMES
     }

@@ -5,7 +5,7 @@ use super::{Kustomer, unexpected};
 use crate::error::{Kind, ProviderError};
 use crate::json;
 use agenstack_core::clock::Timestamp;
-use agenstack_core::integration::{Provider, Subdomain};
+use agenstack_core::integration::Subdomain;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use secrecy::SecretString;
@@ -300,12 +300,12 @@ impl Kustomer {
             }
         }
         let body = json!({"name": name, "url": url, "events": EVENTS});
-        let made = self.post(org, token, "/v1/outbound-webhooks", &body).await.map_err(|e| {
-            if e.kind == Kind::Rejected && e.code != "wrong_region" {
-                ProviderError::new(Provider::Kustomer, Kind::Rejected, "webhook_refused")
-            } else {
-                e
+        let made = self.post(org, token, "/v1/outbound-webhooks", &body).await.map_err(|mut e| {
+            // What has nothing to do with webhooks keeps its own sentence.
+            if e.kind == Kind::Rejected && !matches!(e.code, "wrong_region" | "redirected") {
+                e.code = "webhook_refused";
             }
+            e
         })?;
         let secret = json::text(&made, "/data/attributes/token").ok_or_else(unexpected)?;
         Ok(CreatedWebhook { id: id_of(&made)?, secret: SecretString::from(secret) })

@@ -1,12 +1,19 @@
-//! What an API key says of itself (`kustomer.md` 1.3). Nobody but Kustomer can check it, so that it is a hint: it
-//! spots a wrong paste before anything is sent, and proves nothing.
+//! What a JSON web token of Kustomer says.
+//!
+//! An API key (`kustomer.md` 1.3) can be checked by nobody but Kustomer, so that its claims are a hint: they spot a
+//! wrong paste before anything is sent, and prove nothing. An app's token (1.4) is signed with the app's own secret
+//! and is proof.
 
 use crate::json;
+use crate::signature::is_signed;
 use agenstack_core::clock::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+
+/// Longer texts are not tokens.
+const MOST_BYTES: usize = 16 * 1024;
 
 /// The claims that matter. Unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,9 +109,38 @@ pub fn check_key_claims(key: &SecretString, now: Timestamp) -> Result<KeyClaims,
     })
 }
 
+/// Proves an app's token and gives the app's name and version (`kustomer.md` 1.4): the JWT that the apps platform
+/// puts into `x-kustomer-app-token` of lifecycle callbacks and commands. HS256 under the app's client secret and
+/// nothing else; an end, where one is named, must be to come.
+pub fn verify_app_token(
+    token: &str,
+    client_secret: &SecretString,
+    now: Timestamp,
+) -> Option<(String, String)> {
+    let (signed, signature) = token.rsplit_once('.').filter(|_| token.len() <= MOST_BYTES)?;
+    let tag: [u8; 32] = URL_SAFE_NO_PAD.decode(signature).ok()?.try_into().ok()?;
+    if !is_signed(client_secret, signed.as_bytes(), &tag) {
+        return None;
+    }
+    let (head, _) = signed.split_once('.')?;
+    let head = json::parse(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()?;
+    if head.get("alg").and_then(Value::as_str) != Some("HS256") {
+        return None;
+    }
+    let claims = read(token)?;
+    // An end that is no number is not "no end".
+    let is_alive = claims.get("exp").is_none_or(|exp| {
+        exp.is_number() && json::integer(exp).is_some_and(|secs| Timestamp::from_secs(secs) > now)
+    });
+    if !is_alive {
+        return None;
+    }
+    Some((json::text(&claims, "/app")?, json::text(&claims, "/version")?))
+}
+
 /// The middle of a JWT, if the text is one.
-pub(super) fn read(text: &str) -> Option<Value> {
-    if text.len() > 16 * 1024 {
+fn read(text: &str) -> Option<Value> {
+    if text.len() > MOST_BYTES {
         return None;
     }
     let mut parts = text.split('.');

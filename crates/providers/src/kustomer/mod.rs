@@ -6,7 +6,7 @@ mod oauth;
 mod webhook;
 
 pub use api::{APP, CreatedWebhook, Direction, Identity, Turn};
-pub use key::{KeyClaims, KeyRefusal, check_key_claims, tidy_key};
+pub use key::{KeyClaims, KeyRefusal, check_key_claims, tidy_key, verify_app_token};
 pub use oauth::{SCOPES, pkce_challenge};
 pub use webhook::KustomerEvent;
 

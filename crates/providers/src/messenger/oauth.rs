@@ -115,9 +115,12 @@ impl Messenger {
         let url = self.graph_url("/oauth/access_token");
         let answer =
             self.http.call(Provider::Messenger, Method::POST, &url, &[])?.form(fields).send().await?;
-        // Whatever is wrong with a code or a token here, only a new authorization mends it.
+        // Whatever is wrong with a code or a token here, only a new authorization mends it; a redirect says nothing
+        // of either.
         let body = read(&answer).map_err(|mut error| {
-            if matches!(error.kind, Kind::Unauthorized | Kind::Rejected | Kind::NotFound | Kind::Forbidden) {
+            let refuses =
+                matches!(error.kind, Kind::Unauthorized | Kind::Rejected | Kind::NotFound | Kind::Forbidden);
+            if refuses && error.code != "redirected" {
                 (error.kind, error.code) = (Kind::GrantRejected, "grant_refused");
             }
             error

@@ -86,7 +86,8 @@ fn graphql_error(answer: &Answer, errors: &Value, body: &Value) -> ProviderError
         return answer.error(Kind::Rejected, "query_too_large");
     }
     if has("INTERNAL_SERVER_ERROR") {
-        return answer.error(Kind::Unavailable, "outage");
+        // The status is 200, but whether a mutation took effect is as open as after any other outage.
+        return answer.error(Kind::Unavailable, "outage").outcome_unknown(answer.writes);
     }
     answer.error(Kind::Rejected, "query_refused")
 }

@@ -2,7 +2,7 @@
 //!
 //! A flow row remembers who began, in which browser, for which organization and account; the browser carries only
 //! its state. [`callback`] burns the row in one statement before anything leaves the house. Each provider has its
-//! own file for what lies between the code and the stored connection; [`store`] is the one place that stores it.
+//! own file for what lies between the code and the stored connection; `store` is the one place that stores it.
 
 mod kustomer;
 mod messenger;
@@ -11,6 +11,7 @@ mod shopify;
 
 pub(crate) use kustomer::API_KEY;
 pub use kustomer::kustomer_api_key;
+pub(crate) use messenger::OFFER_SECS;
 pub use messenger::{PageChoice, choose_page, pages};
 pub use reason::{reason_text, scope_text};
 pub(crate) use shopify::{TOPICS, webhook_uri};

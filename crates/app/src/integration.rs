@@ -69,6 +69,15 @@ pub async fn test(app: &App, org: &OrgCtx, id: &str) -> Result<TestReport, AppEr
     Ok(TestReport { ok, message, integration })
 }
 
+/// Probes a connection without anybody asking. What it means is recorded at the connection.
+pub(crate) async fn look_after(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result<(), AppError> {
+    let found = app.store().tenant_read(org).await?.integration_find(id).await?;
+    match found {
+        Some(it) if it.status != ConnectionStatus::Disconnected => probe(app, org, &it).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The live call itself; what it means for the connection is recorded by [`token::call`].
 pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<String, AppError> {
     match &it.account_identifier {

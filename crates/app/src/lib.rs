@@ -1,7 +1,7 @@
 //! What we do: the use cases of the product.
 //!
 //! `store`, `providers` and `vault` meet only here. `web` and `cli` ask this crate, never those three. Every use
-//! case takes a [`Ctx`] or, for rows of an organization, an [`OrgCtx`]; the permission check stands in the line
+//! case takes a [`Ctx`] or, for rows of an organization, an [`OrgCtx`](agenstack_core::ctx::OrgCtx); the permission check stands in the line
 //! above the deed.
 //!
 //! May import `core`, `store`, `providers` and `vault`. Look first at [`connect`] (a shop is connected),
@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod bot;
+pub mod care;
 pub mod connect;
 pub mod conversation;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod keyring;
 pub mod limit;
 pub mod live;
 pub mod password;
+pub mod privacy;
 pub mod rotation;
 pub mod token;
 pub mod worker;

@@ -98,6 +98,18 @@ where
     }
 }
 
+/// Renews a connection's token before anybody waits for it. One that cannot be renewed, or was meanwhile, is left.
+pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result<(), AppError> {
+    let found = app.store().tenant_read(org).await?.integration_find(id).await?;
+    let Some(it) = found.filter(|it| it.status == ConnectionStatus::Connected) else { return Ok(()) };
+    let tokens = read(app, org, &it).await?;
+    if tokens.sealed.refresh_token.is_some() {
+        // As if the provider had refused it: the one place that decides who renews does the rest.
+        current(app, org, &it, Some(tokens.expires_at)).await?;
+    }
+    Ok(())
+}
+
 struct Opened {
     token: SecretString,
     expires_at: Option<Timestamp>,

@@ -13,7 +13,7 @@ use agenstack_core::id::{EventId, JobId};
 use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Leased, Queue};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 /// How long a row is held without an extension.
@@ -24,6 +24,8 @@ const EXTEND: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(500);
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How often connections are looked after.
+const CARE: Duration = Duration::from_secs(30);
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: usize = 16;
 
@@ -47,7 +49,9 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer
     };
-    let (mut poll, mut extend, mut tidy) = (every(POLL), every(EXTEND), every(HOUSEKEEPING));
+    let (mut poll, mut extend, mut tidy, mut care) =
+        (every(POLL), every(EXTEND), every(HOUSEKEEPING), every(CARE));
+    let mut caring: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
         let free = slots - at_work.len();
@@ -64,6 +68,12 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             Some(_) = at_work.join_next(), if !at_work.is_empty() => {}
             _ = extend.tick() => keep(&app, &token).await,
             _ = tidy.tick() => tidy_up(&app).await,
+            _ = care.tick() => {
+                // Beside the queue: a provider that stalls must not hold it up.
+                if caring.as_ref().is_none_or(JoinHandle::is_finished) {
+                    caring = Some(tokio::spawn(crate::care::round(app.clone())));
+                }
+            }
         }
     }
     tracing::info!(at_work = at_work.len(), "the worker stops");
@@ -254,6 +264,7 @@ async fn tidy_up(app: &App) {
         let mut tx = app.store().global().await?;
         tx.session_sweep(now).await?;
         tx.flow_sweep(now).await?;
+        tx.offer_sweep(now.plus_secs(-crate::connect::OFFER_SECS)).await?;
         tx.unrouted_sweep(now.plus_secs(-crate::ingest::UNROUTED_SECS)).await?;
         tx.commit().await
     };

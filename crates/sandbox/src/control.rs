@@ -22,6 +22,7 @@ pub(crate) fn routes() -> Router<Sandbox> {
         .route("/messenger/raw", post(raw))
         .route("/messenger/{page}/revoke", post(revoke_page))
         .route("/messenger/{page}/lapse", post(lapse))
+        .route("/messenger/{page}/unsubscribe", post(unsubscribe))
         .route("/messenger/signed-request/{person}", get(signed))
         .route("/shopify/{shop}/webhook", post(shop_webhook))
         .route("/shopify/{shop}/{deed}", post(shop_deed))
@@ -91,6 +92,14 @@ async fn revoke_page(State(sandbox): State<Sandbox>, Path(page): Path<String>) -
     for token in sandbox.world().meta_tokens.values_mut() {
         token.dead |= token.page.as_deref() == Some(page.as_str());
     }
+    done()
+}
+
+/// Meta drops a subscription without a word.
+async fn unsubscribe(State(sandbox): State<Sandbox>, Path(page): Path<String>) -> Response {
+    let mut world = sandbox.world();
+    let Some(page) = world.pages.get_mut(&page) else { return absent() };
+    page.subscribed.clear();
     done()
 }
 

@@ -122,6 +122,10 @@ fn the_statements_that_cross_tenants_are_these() {
     QUEUE_WAITING
     ROUTE_BY_ACCOUNT
     ROUTE_BY_ID
+    ROUTES_BY_ACTOR
+    RENEWAL_DUE
+    PROBE_CLAIM
+    OFFER_SWEEP
     ROUTE_SEEN
     ");
 }

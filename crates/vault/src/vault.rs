@@ -85,6 +85,23 @@ impl Vault {
         envelope::open(&key.platform, platform(key.id(), place), sealed)
     }
 
+    /// A keyed digest of the platform, under the current master key: a mark that nobody else can make.
+    pub fn platform_digest(&self, label: &str, data: &[u8]) -> [u8; 32] {
+        self.current.platform.mac(&[b"agenstack/digest/1", label.as_bytes(), data])
+    }
+
+    /// Whether a digest is the platform's, under the current or the previous master key. In constant time.
+    pub fn is_platform_digest(&self, label: &str, data: &[u8], digest: &[u8]) -> bool {
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().any(|key| {
+            let own = key.platform.mac(&[b"agenstack/digest/1", label.as_bytes(), data]);
+            // Compared as MACs of the two, so that the time tells nothing of where they differ.
+            digest.len() <= own.len()
+                && !digest.is_empty()
+                && key.platform.mac(&[b"agenstack/compare/1", digest])
+                    == key.platform.mac(&[b"agenstack/compare/1", &own[..digest.len()]])
+        })
+    }
+
     fn wrap(&self, org: &OrgId, id: &DataKeyId, root: &Material, entropy: &dyn Entropy) -> WrappedKey {
         let binding = wrapping(self.current.id(), org, id);
         WrappedKey {

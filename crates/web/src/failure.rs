@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use std::sync::Arc;
 
-/// A use case that failed, on its way to [`dress`].
+/// A use case that failed, on its way to `dress`, which makes an answer of it.
 #[derive(Debug)]
 pub struct Failure(pub AppError);
 

@@ -99,6 +99,8 @@ routes! {
     POST "/api/webhooks/shopify" Signed(Provider::Shopify) => api::webhook::shopify.layer(DefaultBodyLimit::max(agenstack_app::ingest::MAX_BODY));
     GET "/api/webhooks/messenger" Public("Meta's check of the address; answered for the right verify token only") => api::webhook::challenge;
     POST "/api/webhooks/messenger" Signed(Provider::Messenger) => api::webhook::messenger.layer(DefaultBodyLimit::max(agenstack_app::ingest::MAX_BODY));
+    POST "/api/webhooks/messenger/deauthorize" Signed(Provider::Messenger) => api::webhook::deauthorize;
+    POST "/api/webhooks/messenger/data-deletion" Signed(Provider::Messenger) => api::webhook::data_deletion;
     POST "/api/webhooks/kustomer/{integration}" Signed(Provider::Kustomer) => api::webhook::kustomer.layer(DefaultBodyLimit::max(agenstack_app::ingest::MAX_BODY));
 
     // the inbox
@@ -114,6 +116,7 @@ routes! {
 
     // pages
     GET "/" Public("what the product is") => page::account::landing;
+    GET "/privacy/deletion/{code}" Public("the code is a mark that only this installation can make") => page::account::deletion;
     GET "/signup" Public("a person who has no account yet") => page::account::sign_up_form;
     POST "/signup" Public("a person who has no account yet") => page::account::sign_up;
     GET "/login" Public("a person who is not signed in yet") => page::account::log_in_form;
@@ -186,6 +189,7 @@ mod tests {
         GET  /api/webhooks/messenger
         GET  /healthz
         GET  /login
+        GET  /privacy/deletion/{code}
         GET  /readyz
         GET  /signup
         GET  /static/{hash}/{name}
@@ -193,6 +197,8 @@ mod tests {
         POST /api/auth/signup
         POST /api/webhooks/kustomer/{integration}
         POST /api/webhooks/messenger
+        POST /api/webhooks/messenger/data-deletion
+        POST /api/webhooks/messenger/deauthorize
         POST /api/webhooks/shopify
         POST /login
         POST /signup

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 /// How long the offered pages, and their tokens, are kept.
-const OFFER_SECS: i64 = 30 * 60;
+pub(crate) const OFFER_SECS: i64 = 30 * 60;
 
 /// A page as the chooser shows it.
 #[derive(Clone, Debug, Serialize)]

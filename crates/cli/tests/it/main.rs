@@ -7,6 +7,7 @@
 mod attack;
 mod browser;
 mod canary;
+mod care;
 mod crash;
 mod journey;
 mod route;

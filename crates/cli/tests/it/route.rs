@@ -51,7 +51,7 @@ impl Ids {
                 "{id}" => self.by_noun.get(parts[i - 1]).cloned().unwrap_or_else(|| panic!("{}", route.path)),
                 "{provider}" => "shopify".into(),
                 "{integration}" => self.by_noun["integrations"].clone(),
-                "{hash}" | "{name}" => "x".into(),
+                "{hash}" | "{name}" | "{code}" => "x".into(),
                 other => other.to_owned(),
             })
             .collect();

@@ -63,6 +63,7 @@ CREATE TABLE integrations (
     connected_at BIGINT NOT NULL,
     last_success_at BIGINT,
     last_event_at BIGINT,
+    probed_at BIGINT,
     last_error_code TEXT COLLATE "C",
     last_error_message TEXT COLLATE "C",
     last_error_at BIGINT,
@@ -70,6 +71,8 @@ CREATE TABLE integrations (
 );
 -- One owner on the platform for each account.
 CREATE UNIQUE INDEX integrations_one_owner ON integrations (provider, external_id) WHERE status <> 'disconnected';
+CREATE INDEX integrations_by_actor ON integrations (provider, acting_user_id) WHERE status <> 'disconnected';
+CREATE INDEX integrations_by_expiry ON integrations (token_expires_at) WHERE status = 'connected';
 -- One row for each account in an organization: connecting again raises its generation.
 CREATE UNIQUE INDEX integrations_one_row ON integrations (organization_id, provider, external_id);
 
@@ -102,6 +105,8 @@ CREATE TABLE page_offers (
     offered_at BIGINT NOT NULL,
     PRIMARY KEY (organization_id, page_id)
 );
+
+CREATE INDEX page_offers_by_age ON page_offers (offered_at);
 
 CREATE TABLE events (
     organization_id TEXT COLLATE "C" NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
@@ -308,10 +313,12 @@ GRANT SELECT, INSERT, UPDATE ON users TO agenstack_platform;
 GRANT SELECT, INSERT, DELETE ON sessions TO agenstack_platform;
 GRANT SELECT, INSERT ON organizations, organization_keys, memberships TO agenstack_platform;
 GRANT UPDATE (master_key_id, wrapped_key) ON organization_keys TO agenstack_platform;
-GRANT SELECT (organization_id, id, provider, external_id, status, generation, acting_user_id, webhook_secret)
+GRANT SELECT (organization_id, id, provider, external_id, status, generation, acting_user_id, webhook_secret,
+        token_expires_at, connected_at, probed_at)
     ON integrations TO agenstack_platform;
-GRANT UPDATE (last_event_at) ON integrations TO agenstack_platform;
+GRANT UPDATE (last_event_at, probed_at) ON integrations TO agenstack_platform;
 GRANT SELECT, UPDATE (consumed_at), DELETE ON oauth_flows TO agenstack_platform;
+GRANT SELECT (offered_at), DELETE ON page_offers TO agenstack_platform;
 GRANT INSERT ON events TO agenstack_platform;
 GRANT SELECT (organization_id, id, provider, dedup_key, order_key, state, attempts, next_at, lease, lease_token)
     ON events TO agenstack_platform;
@@ -326,5 +333,6 @@ CREATE POLICY platform ON organization_keys TO agenstack_platform USING (true) W
 CREATE POLICY platform ON memberships TO agenstack_platform USING (true) WITH CHECK (true);
 CREATE POLICY platform ON integrations TO agenstack_platform USING (true) WITH CHECK (true);
 CREATE POLICY platform ON oauth_flows TO agenstack_platform USING (true) WITH CHECK (true);
+CREATE POLICY platform ON page_offers TO agenstack_platform USING (true) WITH CHECK (true);
 CREATE POLICY platform ON events TO agenstack_platform USING (true) WITH CHECK (true);
 CREATE POLICY platform ON jobs TO agenstack_platform USING (true) WITH CHECK (true);

@@ -63,6 +63,7 @@ CREATE TABLE integrations (
     connected_at INTEGER NOT NULL,
     last_success_at INTEGER,
     last_event_at INTEGER,
+    probed_at INTEGER,
     last_error_code TEXT,
     last_error_message TEXT,
     last_error_at INTEGER,
@@ -70,6 +71,8 @@ CREATE TABLE integrations (
 ) STRICT;
 -- One owner on the platform for each account.
 CREATE UNIQUE INDEX integrations_one_owner ON integrations (provider, external_id) WHERE status <> 'disconnected';
+CREATE INDEX integrations_by_actor ON integrations (provider, acting_user_id) WHERE status <> 'disconnected';
+CREATE INDEX integrations_by_expiry ON integrations (token_expires_at) WHERE status = 'connected';
 -- One row for each account in an organization: connecting again raises its generation.
 CREATE UNIQUE INDEX integrations_one_row ON integrations (organization_id, provider, external_id);
 
@@ -102,6 +105,8 @@ CREATE TABLE page_offers (
     offered_at INTEGER NOT NULL,
     PRIMARY KEY (organization_id, page_id)
 ) STRICT;
+
+CREATE INDEX page_offers_by_age ON page_offers (offered_at);
 
 CREATE TABLE events (
     organization_id TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,

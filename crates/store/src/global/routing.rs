@@ -4,7 +4,7 @@ use crate::db::{GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
-use agenstack_core::ctx::Route;
+use agenstack_core::ctx::{QueuedFor, Route};
 use agenstack_core::id::{IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
@@ -14,6 +14,20 @@ statements! { Global;
         WHERE provider = $1 AND external_id = $2 AND status <> 'disconnected'";
     ROUTE_BY_ID = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
         WHERE provider = $1 AND id = $2 AND status <> 'disconnected'";
+    ROUTES_BY_ACTOR = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
+        WHERE provider = $1 AND acting_user_id = $2 AND status <> 'disconnected' ORDER BY organization_id, id";
+    // Oldest end first. What is renewed has an end, and what cannot be renewed is left alone by whoever renews.
+    RENEWAL_DUE = "SELECT organization_id, id FROM integrations
+        WHERE status = 'connected' AND ((provider = 'shopify' AND token_expires_at <= $1) OR (provider = 'kustomer' AND token_expires_at <= $2))
+        ORDER BY token_expires_at LIMIT $3";
+    // Claimed by the time it is written: of several nodes one probes.
+    PROBE_CLAIM = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
+            SELECT organization_id, id FROM integrations
+            WHERE status IN ('connected', 'paused')
+              AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
+            ORDER BY COALESCE(probed_at, connected_at) LIMIT $4)
+        RETURNING organization_id, id";
+    OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
     ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1";
 }
 
@@ -54,6 +68,13 @@ fn owned(r: Row) -> Result<Owned, StoreError> {
     })
 }
 
+/// A connection for which something is due, with the proof that it may be done.
+fn due((org, id): (String, String)) -> Result<(QueuedFor, IntegrationId), StoreError> {
+    let corrupt = |column| StoreError::Corrupt { table: "integrations", column };
+    let org = OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?;
+    Ok((QueuedFor::row(org), IntegrationId::parse(&id).ok_or_else(|| corrupt("id"))?))
+}
+
 impl GlobalTx {
     /// The owner of an account; `None` if nobody has it connected.
     ///
@@ -79,6 +100,75 @@ impl GlobalTx {
         id: &IntegrationId,
     ) -> Result<Option<Owned>, StoreError> {
         rows!(fetch_optional, self, Row, ROUTE_BY_ID, provider.as_str(), id.as_str())?.map(owned).transpose()
+    }
+
+    /// The connections that a person made at a provider, in whichever organizations.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn routes_by_actor(
+        &mut self,
+        provider: Provider,
+        actor: &str,
+    ) -> Result<Vec<Owned>, StoreError> {
+        rows!(fetch_all, self, Row, ROUTES_BY_ACTOR, provider.as_str(), actor)?
+            .into_iter()
+            .map(owned)
+            .collect()
+    }
+
+    /// Connections whose token ends before `shopify` or `kustomer`, as their provider is; the nearest end first.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn renewal_due(
+        &mut self,
+        shopify: Timestamp,
+        kustomer: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(QueuedFor, IntegrationId)>, StoreError> {
+        let rows = rows!(
+            fetch_all,
+            self,
+            (String, String),
+            RENEWAL_DUE,
+            shopify.millis(),
+            kustomer.millis(),
+            limit
+        )?;
+        rows.into_iter().map(due).collect()
+    }
+
+    /// Takes connections that were not probed since `often` (pages, and what is paused) or `seldom` (the rest).
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn probe_claim(
+        &mut self,
+        now: Timestamp,
+        often: Timestamp,
+        seldom: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(QueuedFor, IntegrationId)>, StoreError> {
+        let rows = rows!(
+            fetch_all,
+            self,
+            (String, String),
+            PROBE_CLAIM,
+            now.millis(),
+            often.millis(),
+            seldom.millis(),
+            limit
+        )?;
+        rows.into_iter().map(due).collect()
+    }
+
+    /// Forgets pages that were offered and not chosen in time, with their tokens.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn offer_sweep(&mut self, until: Timestamp) -> Result<u64, StoreError> {
+        execute!(self, OFFER_SWEEP, until.millis())
     }
 
     /// An event of this connection came in.

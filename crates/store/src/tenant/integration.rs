@@ -49,6 +49,10 @@ statements! { Tenant;
     INTEGRATION_SCOPES = "UPDATE integrations SET scopes = $3, missing_scopes = $4 WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4
         WHERE organization_id = $1 AND id = $2 AND generation = $5";
+    INTEGRATION_FORGET = "UPDATE integrations SET status = 'needs_reconnect', access_token = NULL, refresh_token = NULL, acting_user_id = NULL,
+            token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL,
+            last_error_code = $4, last_error_message = $5, last_error_at = $6
+        WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
     INTEGRATION_END = "UPDATE integrations SET status = 'disconnected', access_token = NULL, refresh_token = NULL, webhook_secret = NULL,
             webhook_id = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, generation = generation + 1
         WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
@@ -186,7 +190,8 @@ impl TenantTx {
     /// Stores a connection with its sealed tokens, new or (by its id) connected anew.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another organization holds the account.
+    /// [`StoreError::Conflict`] if another organization holds the account, [`StoreError::NotFound`] if what is to be
+    /// connected anew is not this organization's.
     pub async fn integration_put(
         &mut self,
         it: &Integration,
@@ -221,7 +226,7 @@ impl TenantTx {
                 ms(it.last_success_at),
             )?;
         } else {
-            execute!(
+            let n = execute!(
                 self,
                 INTEGRATION_RENEW,
                 self.org.as_str(),
@@ -241,6 +246,9 @@ impl TenantTx {
                 it.connected_at.millis(),
                 ms(it.last_success_at),
             )?;
+            if n == 0 {
+                return Err(StoreError::NotFound("integration"));
+            }
         }
         Ok(())
     }
@@ -411,6 +419,29 @@ impl TenantTx {
             generation
         )?;
         Ok(())
+    }
+
+    /// Erases the tokens and who gave them; the connection stays and waits to be authorized again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_forget(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        error: &LastError,
+    ) -> Result<bool, StoreError> {
+        let n = execute!(
+            self,
+            INTEGRATION_FORGET,
+            self.org.as_str(),
+            id.as_str(),
+            generation,
+            error.code.as_str(),
+            error.message.as_str(),
+            error.at.millis()
+        )?;
+        Ok(n == 1)
     }
 
     /// Ends a connection: tokens erased, generation raised so that queued work stops. `false` if it had ended already.

@@ -3,6 +3,7 @@
 use crate::Shared;
 use crate::failure::Asked;
 use agenstack_app::ingest::{self, Accepted, Refused};
+use agenstack_app::privacy;
 use agenstack_core::ctx::{Actor, Ctx};
 use agenstack_core::integration::Provider;
 use axum::Json;
@@ -82,6 +83,22 @@ pub(crate) async fn kustomer(
 ) -> Response {
     let ctx = ctx_of(ctx, Provider::Kustomer);
     answer(&ctx, ingest::kustomer(shared.app(), &ctx, &integration, &headers, &body).await)
+}
+
+/// `POST /api/webhooks/messenger/deauthorize`: a person removed the app.
+pub(crate) async fn deauthorize(State(shared): State<Shared>, Asked(ctx): Asked, body: Bytes) -> Response {
+    let ctx = ctx_of(ctx, Provider::Messenger);
+    let done = privacy::deauthorize(shared.app(), &ctx, &body).await;
+    answer(&ctx, done.map(|()| Accepted::default()))
+}
+
+/// `POST /api/webhooks/messenger/data-deletion`: a person wants their data deleted.
+pub(crate) async fn data_deletion(State(shared): State<Shared>, Asked(ctx): Asked, body: Bytes) -> Response {
+    let ctx = ctx_of(ctx, Provider::Messenger);
+    match privacy::data_deletion(shared.app(), &ctx, &body).await {
+        Ok(deletion) => Json(deletion).into_response(),
+        Err(refused) => answer(&ctx, Err(refused)),
+    }
 }
 
 /// `GET /api/webhooks/messenger`: Meta checks the address.

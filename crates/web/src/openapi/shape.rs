@@ -69,6 +69,7 @@ shapes! {
     TestReport { ok: bool, message: String, integration: Integration, }
     Location { location: String, }
     Accepted { accepted: bool, }
+    Deletion { url: String, confirmation_code: String, }
     Event {
         id: String,
         organization_id: String,

@@ -8,7 +8,7 @@ use crate::gate::{SignedIn, Visitor};
 use crate::{Shared, cookie};
 use agenstack_app::account::{self, SignUp, SignedIn as Entered};
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use secrecy::SecretString;
@@ -25,6 +25,22 @@ pub(crate) async fn landing(State(shared): State<Shared>, Visitor(session): Visi
     let mut frame = frame(&shared, "Support for your shop's customers, answered");
     frame.signed_in = session.is_some();
     Page(Landing { frame }).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "deletion.html")]
+pub(super) struct DeletionPage {
+    pub frame: Frame,
+    pub done: super::When,
+}
+
+/// `GET /privacy/deletion/{code}`: how a request that came through Meta stands.
+pub(crate) async fn deletion(State(shared): State<Shared>, Path(code): Path<String>) -> Outcome<Response> {
+    let app = shared.app();
+    let done = agenstack_app::privacy::deletion_done(app, &code);
+    let at = done.ok_or(crate::failure::Failure(agenstack_app::AppError::NotFound))?;
+    let done = super::When::of(at, app.now());
+    Ok(Page(DeletionPage { frame: frame(&shared, "Deletion of your data"), done }).into_response())
 }
 
 #[derive(Template)]

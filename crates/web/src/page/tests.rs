@@ -1,7 +1,7 @@
 //! Every page can be rendered, says nothing inline, and shows what people wrote as text.
 
 use super::*;
-use crate::page::account::{Landing, LogInPage, OrgRow, Orgs, SignUpPage};
+use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignUpPage};
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
 use crate::page::event::{Events, One, Row as EventRow};
 use crate::page::home::{Home, Problem, Step};
@@ -102,6 +102,7 @@ fn pages() -> Vec<(&'static str, String)> {
     };
     let rendered = |t: Result<String, askama::Error>| t.expect("a sample can be rendered");
     vec![
+        ("deletion", rendered(DeletionPage { frame: plain(), done: when() }.render())),
         ("landing", rendered(Landing { frame: plain() }.render())),
         (
             "signup",

@@ -143,6 +143,8 @@ To register with the providers
              webhooks       {url}/api/webhooks/shopify   (also for the three compliance topics)
   Meta       redirect URI   {url}/api/oauth/messenger/callback
              webhooks       {url}/api/webhooks/messenger   (object page; its verify token is MESSENGER_VERIFY_TOKEN)
+             deauthorize    {url}/api/webhooks/messenger/deauthorize
+             data deletion  {url}/api/webhooks/messenger/data-deletion
   Kustomer   redirect URI   {url}/api/oauth/kustomer/callback
 "
     )

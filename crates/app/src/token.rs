@@ -23,6 +23,9 @@ use std::time::Duration;
 const AHEAD_SECS: i64 = 5 * 60;
 /// How long the right to renew is held: longer than a provider call may take.
 const LEASE_SECS: i64 = 45;
+/// How often, and how many times, a caller looks whether another node has renewed it: for ten seconds in all.
+const PAUSE: Duration = Duration::from_millis(100);
+const PATIENCE: usize = 100;
 
 /// One lock for each connection that is being renewed here, so that callers of one process wait and adopt instead
 /// of asking twice. Between processes the lease in the database decides.
@@ -132,27 +135,27 @@ async fn current(
     }
     let lock = app.refreshing().0.get_with(it.id.clone(), || Arc::new(tokio::sync::Mutex::new(())));
     let _alone = lock.lock().await;
-    // Somebody may have renewed it while we waited.
-    let tokens = read(app, org, it).await?;
-    if good(&tokens, app.now()) {
-        return open(app, org, it, &tokens).await;
-    }
-    let now = app.now();
-    let until = now.plus_secs(LEASE_SECS);
-    let mut tx = app.store().tenant(org).await?;
-    let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
-    tx.commit().await?;
-    if !ours {
-        // Another node renews it. The present one may still live for a few minutes.
+    for _ in 0..PATIENCE {
+        // Somebody may have renewed it while we waited.
+        let tokens = read(app, org, it).await?;
+        if good(&tokens, app.now()) || tokens.sealed.refresh_token.is_none() {
+            return open(app, org, it, &tokens).await;
+        }
+        let now = app.now();
+        let until = now.plus_secs(LEASE_SECS);
+        let mut tx = app.store().tenant(org).await?;
+        let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
+        tx.commit().await?;
+        if ours {
+            return refresh(app, org, it, &tokens, until).await;
+        }
+        // Another node renews it. The present one may still live for a few minutes; otherwise its result is adopted.
         if refused.is_none() && tokens.expires_at.is_some_and(|at| at > now.plus_secs(30)) {
             return open(app, org, it, &tokens).await;
         }
-        return Err(AppError::conflict(
-            "refreshing",
-            "The connection is just being renewed. Try again in a moment.",
-        ));
+        tokio::time::sleep(PAUSE).await;
     }
-    refresh(app, org, it, &tokens, until).await
+    Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
 }
 
 async fn refresh(

@@ -113,7 +113,7 @@ mod tests {
     use agenstack_core::id::DataKeyId;
     use agenstack_core::sealed::Place;
     use agenstack_store::global::key::StoredKey;
-    use agenstack_store::testing::{TestDb, World};
+    use agenstack_store::testing::World;
     use agenstack_vault::MasterKey;
 
     fn master(seed: u64) -> MasterKey {

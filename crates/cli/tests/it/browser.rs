@@ -3,7 +3,8 @@
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -60,13 +61,32 @@ fn demo() -> (Process, String, String) {
     (process, product, sandbox)
 }
 
-fn driver() -> (Process, String) {
-    let mut command = Command::new(variable("AGENSTACK_TEST_CHROMEDRIVER", "chromedriver"));
-    command.arg("--port=0");
-    start(command, |line| {
-        let (_, rest) = line.split_once("started successfully on port ")?;
-        Some(format!("http://127.0.0.1:{}", rest.trim().trim_end_matches('.')))
-    })
+/// Chromium's driver, which closes the windows of a failed test, too, when it is told to end.
+struct Driver {
+    port: u16,
+    process: Process,
+}
+
+impl Driver {
+    fn start() -> (Self, String) {
+        let mut command = Command::new(variable("AGENSTACK_TEST_CHROMEDRIVER", "chromedriver"));
+        command.arg("--port=0");
+        let (process, port) = start(command, |line| {
+            let (_, rest) = line.split_once("started successfully on port ")?;
+            rest.trim().trim_end_matches('.').parse().ok()
+        });
+        (Self { port, process }, format!("http://127.0.0.1:{port}"))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return };
+        if stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+        {
+            let _ = self.process.0.wait();
+        }
+    }
 }
 
 /// A window of its own profile.
@@ -237,7 +257,7 @@ async fn connect_page(window: &Window, org: &str, person: &str, page: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_live() {
     let (_demo, product, sandbox) = demo();
-    let (_driver, driver) = driver();
+    let (_driver, driver) = Driver::start();
     let lark = Window::open(&driver, &product, &[], json!({})).await;
     let fern = Window::open(&driver, &product, &["--blink-settings=preferredColorScheme=0"], json!({})).await;
     let customer = Window::open(&driver, &product, &[], json!({})).await;
@@ -343,7 +363,7 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
 #[tokio::test(flavor = "multi_thread")]
 async fn the_main_path_works_from_the_keyboard_and_without_script() {
     let (_demo, product, _sandbox) = demo();
-    let (_driver, driver) = driver();
+    let (_driver, driver) = Driver::start();
     let off = json!({"profile.managed_default_content_settings.javascript": 2});
     let window = Window::open(&driver, &product, &[], off).await;
     window.go("/signup").await;

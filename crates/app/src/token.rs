@@ -275,13 +275,21 @@ async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) ->
         org.id = %org.org(), integration.id = %it.id, provider = %it.provider, kind = e.kind.as_str(), code = e.code,
         status = e.status, "a provider call failed"
     );
-    let status = match e.kind {
-        Kind::Unauthorized | Kind::GrantRejected => ConnectionStatus::NeedsReconnect,
-        Kind::Paused => ConnectionStatus::Paused,
-        Kind::Forbidden | Kind::RateLimited | Kind::Unavailable | Kind::Malformed => it.status,
-        Kind::Rejected | Kind::NotFound | Kind::WindowClosed | Kind::PersonUnavailable => return Ok(()),
-    };
-    record(app, org, it, status, e.code, e.plain()).await
+    match state_after(e.kind, it.status) {
+        Some(status) => record(app, org, it, status, e.code, e.plain()).await,
+        None => Ok(()),
+    }
+}
+
+/// The state that a failed call leaves a connection in; `None` if the failure lies in the request and says nothing
+/// about the connection. The table in `docs/connections.md` is compared with this by a test.
+const fn state_after(kind: Kind, before: ConnectionStatus) -> Option<ConnectionStatus> {
+    match kind {
+        Kind::Unauthorized | Kind::GrantRejected => Some(ConnectionStatus::NeedsReconnect),
+        Kind::Paused => Some(ConnectionStatus::Paused),
+        Kind::Forbidden | Kind::RateLimited | Kind::Unavailable | Kind::Malformed => Some(before),
+        Kind::Rejected | Kind::NotFound | Kind::WindowClosed | Kind::PersonUnavailable => None,
+    }
 }
 
 async fn record(
@@ -298,4 +306,45 @@ async fn record(
     tx.commit().await?;
     app.live().changed(org.org(), Topic::Integrations);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_connections_tells_what_each_failure_leads_to() {
+        const KINDS: [Kind; 11] = [
+            Kind::Unauthorized,
+            Kind::GrantRejected,
+            Kind::Forbidden,
+            Kind::Paused,
+            Kind::RateLimited,
+            Kind::Unavailable,
+            Kind::Rejected,
+            Kind::NotFound,
+            Kind::Malformed,
+            Kind::WindowClosed,
+            Kind::PersonUnavailable,
+        ];
+        let page = include_str!("../../../docs/connections.md");
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), KINDS.len(), "the table has one row for each kind of failure");
+        for kind in KINDS {
+            let word = format!("`{}`", kind.as_str());
+            let row = rows.iter().find(|r| r[1] == word).unwrap_or_else(|| panic!("no row for {word}"));
+            let state = match state_after(kind, ConnectionStatus::Connected) {
+                Some(ConnectionStatus::Connected) => "unchanged, noted as the last error",
+                Some(status) => status.as_str(),
+                None => "unchanged",
+            };
+            assert_eq!(row[3], state, "{word}");
+            let again = ProviderError::new(Provider::Shopify, kind, "x").is_retryable();
+            assert_eq!(row[4] == "yes, by itself", again, "{word}");
+        }
+    }
 }

@@ -94,6 +94,12 @@ impl Store {
         Ok(Self { pools })
     }
 
+    /// A store over a pool of the test's making.
+    #[cfg(feature = "testing")]
+    pub(crate) fn over(pool: PgPool) -> Self {
+        Self { pools: Pools::Postgres(pool) }
+    }
+
     /// Brings the schema to the newest version.
     ///
     /// # Errors
@@ -244,7 +250,9 @@ async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
         "SELECT r.rolname::text FROM pg_roles r
          WHERE r.rolname IN ('agenstack_app', 'agenstack_platform')
            AND (r.rolsuper OR r.rolbypassrls OR r.rolcanlogin
-                OR EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid)
+                OR EXISTS (SELECT 1 FROM pg_shdepend d
+                    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'
+                      AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
                 OR EXISTS (SELECT 1 FROM pg_auth_members m WHERE m.member = r.oid))",
     )
     .fetch_all(pool)
@@ -253,7 +261,7 @@ async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::UnsafeRole(format!(
-        "{} must own no table, be a member of no role, and have neither SUPERUSER, BYPASSRLS nor LOGIN",
+        "{} must own nothing, be a member of no role, and have neither SUPERUSER, BYPASSRLS nor LOGIN",
         unsafe_roles.join(" and ")
     )))
 }

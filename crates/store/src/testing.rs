@@ -5,8 +5,8 @@
 //!
 //! [`both_databases!`]: crate::both_databases
 
-use crate::Store;
 use crate::global::inbox::Incoming;
+use crate::{Store, TenantTx};
 use agenstack_core::clock::{Clock, ManualClock, Timestamp};
 use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
 use agenstack_core::entropy::{Entropy, OsEntropy, SeededEntropy, bytes};
@@ -82,6 +82,22 @@ pub async fn postgres_empty() -> TestDb {
     let keep = Keep::Database { _database: Database { server, name } };
     let store = Store::connect(&url).await.expect("PostgreSQL lets the tests into a new database");
     TestDb { store, url, _keep: keep }
+}
+
+/// A second way into a PostgreSQL database, over few connections: who comes next gets one that was used before.
+///
+/// # Panics
+/// If the database does not answer.
+pub async fn postgres_narrow(url: &str, connections: u32) -> Store {
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections).connect(url).await;
+    Store::over(pool.expect("PostgreSQL lets the tests in a second time"))
+}
+
+/// What a fault in our own code would be: a transaction whose statements name another organization than the one
+/// that PostgreSQL was told. Tests show that the second wall holds then.
+pub fn misdirected(mut tx: TenantTx, org: &OrgId) -> TenantTx {
+    tx.org = org.clone();
+    tx
 }
 
 fn postgres_server() -> String {

@@ -129,3 +129,60 @@ fn the_statements_that_cross_tenants_are_these() {
     ROUTE_SEEN
     ");
 }
+
+/// Whether a text touches the rows of one organization, whose id it binds.
+fn is_bound_to_one(s: &Statement) -> bool {
+    let text = s.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let inserts = text.starts_with("INSERT INTO ")
+        && text.contains(" (organization_id, ")
+        && text.contains(" VALUES ($1, ");
+    inserts
+        || s.scope == Scope::Tenant
+        || text.contains("organization_id = $1 AND ")
+        || text.contains("organization_id = $1 ORDER ")
+}
+
+/// What a database that is split by organization would have to ask of every part, or keep in one place: log-in and
+/// membership by person, routing by account, and the queues with their sweeps. Everything else has a part to go to.
+#[test]
+fn the_statements_that_are_not_bound_to_one_organization_are_these() {
+    let names: Vec<_> = all().filter(|s| !is_bound_to_one(s)).map(|s| s.name).collect();
+    insta::assert_snapshot!(names.join("\n"), @r"
+    USER_ADD
+    USER_BY_EMAIL
+    SESSION_ADD
+    SESSION_FIND
+    SESSION_END
+    SESSION_SWEEP
+    ORGANIZATION_ADD
+    MEMBERSHIP_LIST
+    FLOW_CONSUME
+    FLOW_SWEEP
+    UNROUTED_ADD
+    UNROUTED_TAKE
+    UNROUTED_PAYLOADS
+    UNROUTED_SWEEP
+    KEY_STALE
+    KEY_COUNT
+    EVENT_LEASE_SQLITE
+    EVENT_LEASE_POSTGRES
+    JOB_LEASE_SQLITE
+    JOB_LEASE_POSTGRES
+    EVENT_DUE
+    EVENT_LEASE_EXTEND
+    EVENT_LEASE_EXPIRE
+    JOB_DUE
+    JOB_LEASE_EXTEND
+    JOB_LEASE_EXPIRE
+    EVENT_LEASE_RETURN
+    JOB_LEASE_RETURN
+    QUEUE_WAITING
+    ROUTE_BY_ACCOUNT
+    ROUTE_BY_ID
+    ROUTES_BY_ACTOR
+    RENEWAL_DUE
+    PROBE_CLAIM
+    OFFER_SWEEP
+    ROUTE_SEEN
+    ");
+}

@@ -20,12 +20,14 @@ statements! { Global;
     RENEWAL_DUE = "SELECT organization_id, id FROM integrations
         WHERE status = 'connected' AND ((provider = 'shopify' AND token_expires_at <= $1) OR (provider = 'kustomer' AND token_expires_at <= $2))
         ORDER BY token_expires_at LIMIT $3";
-    // Claimed by the time it is written: of several nodes one probes.
+    // Claimed by the time it is written: of several nodes one probes. The condition stands twice because PostgreSQL,
+    // having waited for another node's claim, looks again at the row but not into the subquery.
     PROBE_CLAIM = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
             SELECT organization_id, id FROM integrations
             WHERE status IN ('connected', 'paused')
               AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
             ORDER BY COALESCE(probed_at, connected_at) LIMIT $4)
+          AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
         RETURNING organization_id, id";
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
     ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1";

@@ -1,0 +1,313 @@
+//! Every tenant method, called with the ids and secrets of one organization, whoever's the transaction is.
+//!
+//! A stranger's call must find and change nothing; the organization's own call must find or change something, or the
+//! sweep proves nothing. A new method is missing here until it is added: `isolation.rs` compares with the sources.
+
+use super::make;
+use agenstack_core::clock::Timestamp;
+use agenstack_core::conversation::{Author, Conversation, Delivery};
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::event::{Event, EventState};
+use agenstack_core::id::{AuditId, ContactId, ConversationId, DataKeyId, EventId, JobId};
+use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
+use agenstack_core::org::Organization;
+use agenstack_core::sealed::Sealed;
+use agenstack_store::global::flow::Flow;
+use agenstack_store::global::key::StoredKey;
+use agenstack_store::global::queue::Queue;
+use agenstack_store::tenant::conversation::StoredConversation;
+use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
+use agenstack_store::tenant::message::StoredMessage;
+use agenstack_store::tenant::offer::PageOffer;
+use agenstack_store::testing::{World, sealed, tokens};
+use agenstack_store::{Store, StoreError, TenantTx};
+
+/// An organization with rows in every tenant table, in every state that some method asks for.
+pub struct Full {
+    /// Its owner's proof.
+    pub org: OrgCtx,
+    /// Its shop; somebody holds the right to refresh until `refresh`.
+    pub shop: Integration,
+    /// Its page; nobody holds the right to refresh.
+    pub page: Integration,
+    refresh: Timestamp,
+    flow: Flow,
+    token: String,
+    running: EventId,
+    failed: EventId,
+    pending: EventId,
+    job: JobId,
+    waiting_job: JobId,
+    conversation: Conversation,
+    queued: StoredMessage,
+    handed_out: StoredMessage,
+    sent: StoredMessage,
+    said: StoredMessage,
+}
+
+impl Full {
+    /// Stores one; `name` tells it from others in the same database.
+    pub async fn new(w: &World, store: &Store, name: &str) -> Self {
+        let (org, _) = w.organization(store, name).await;
+        let shop = w.connection(store, &org, Provider::Shopify, &format!("{name}.myshopify.com")).await;
+        let page = w.connection(store, &org, Provider::Messenger, &format!("page {name}")).await;
+        let token = format!("lease {name}");
+        let event = |n: &str| format!("{name} {n}");
+        let running = make::accept(store, w, &shop, &event("running"), &event("running")).await;
+        let failed = make::accept(store, w, &shop, &event("failed"), &event("failed")).await;
+        let (job, waiting_job) = (w.id(JobId::new), w.id(JobId::new));
+        let mut tx = store.tenant(&org).await.expect("a transaction");
+        tx.job_add(&job, "send", "the subject", job.as_str(), w.now()).await.expect("a job");
+        tx.job_add(&waiting_job, "send", "{}", waiting_job.as_str(), w.now()).await.expect("a job");
+        tx.commit().await.expect("a commit");
+        for queue in [Queue::Events, Queue::Jobs] {
+            let leased = make::lease(store, queue, &token, w.now(), 1000).await;
+            assert_eq!(leased.iter().filter(|row| row.org == *org.org()).count(), 2);
+        }
+        let tomorrow = w.now().plus_secs(86_400);
+        let mut late = w.incoming(Provider::Shopify, &event("pending"), &event("pending"));
+        late.received_at = tomorrow;
+        let mut tx = store.global().await.expect("a transaction");
+        tx.event_accept(&make::route(&shop), &late).await.expect("a new event");
+        let key =
+            StoredKey { id: w.id(DataKeyId::new), master_key_id: "m1".into(), wrapped: sealed("wrapped") };
+        tx.key_add(org.org(), &key, w.now()).await.expect("a key");
+        tx.commit().await.expect("a commit");
+
+        let opened = make::conversation(store, w, &org, &page, &format!("customer {name}")).await;
+        let mut conversation = opened.conversation;
+        conversation.kustomer_id = Some(format!("kustomer {name}"));
+        let c = &conversation.id;
+        let queued = make::message(w, c, Author::Bot, Delivery::Queued, None);
+        let handed_out = make::message(w, c, Author::Bot, Delivery::Queued, None);
+        let sent = make::message(w, c, Author::Bot, Delivery::Sent, Some("mid sent"));
+        let said = make::message(w, c, Author::Customer, Delivery::Received, Some("mid said"));
+        let flow = make::flow(w, org.org(), Provider::Shopify);
+        let refresh = w.now().plus_secs(60);
+        let it = Self {
+            refresh,
+            flow,
+            token,
+            running,
+            failed,
+            pending: late.id,
+            job,
+            waiting_job,
+            conversation,
+            queued,
+            handed_out,
+            sent,
+            said,
+            org,
+            shop,
+            page,
+        };
+        it.fill(w, store, tomorrow).await.expect("an organization may fill its own tables");
+        it
+    }
+
+    async fn fill(&self, w: &World, store: &Store, tomorrow: Timestamp) -> Result<(), StoreError> {
+        let mut tx = store.tenant(&self.org).await?;
+        tx.event_failed(&self.failed, &self.token, EventState::Failed, tomorrow, "no answer").await?;
+        tx.job_failed(&self.waiting_job, &self.token, EventState::Failed, tomorrow, "no answer").await?;
+        tx.conversation_update(&self.conversation, Some(&sealed("memory"))).await?;
+        for message in [&self.queued, &self.handed_out, &self.sent, &self.said] {
+            assert!(tx.message_add(message).await?);
+        }
+        assert!(tx.message_handed_out(&self.handed_out.id, w.now()).await?);
+        tx.flow_add(&self.flow, self.flow.id.as_str().as_bytes()).await?;
+        tx.offer_replace(&[make::offer(w, &self.page.external_id, "Lark")]).await?;
+        assert!(
+            tx.integration_refresh_lease(&self.shop.id, &self.seen(&self.shop), w.now(), self.refresh)
+                .await?
+        );
+        tx.audit_add(&w.id(AuditId::new), "user", "integration.connect", self.shop.id.as_str(), w.now())
+            .await?;
+        tx.commit().await
+    }
+
+    fn seen(&self, it: &Integration) -> Tokens {
+        Tokens {
+            sealed: tokens("seen"),
+            expires_at: it.token_expires_at,
+            generation: it.generation,
+            status: it.status,
+        }
+    }
+
+    /// What no stranger may be given.
+    pub fn secrets(&self) -> Vec<&str> {
+        vec![
+            self.org.org().as_str(),
+            self.shop.id.as_str(),
+            self.page.id.as_str(),
+            self.page.external_id.as_str(),
+            self.running.as_str(),
+            self.failed.as_str(),
+            self.pending.as_str(),
+            self.job.as_str(),
+            self.conversation.id.as_str(),
+            self.queued.id.as_str(),
+            self.handed_out.id.as_str(),
+            self.sent.id.as_str(),
+            self.said.id.as_str(),
+        ]
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Finds what it is given the id of.
+    Find,
+    /// Changes what it is given the id of.
+    Change,
+    /// Adds rows.
+    Add,
+    /// Reads or changes whatever the organization has.
+    Whole,
+}
+
+/// What a call's answer shows, as texts; empty if it shows nothing.
+trait Shown {
+    fn shown(self) -> Vec<String>;
+}
+
+macro_rules! shown {
+    ($($kind:ty: |$it:ident| $texts:expr;)*) => {$(
+        impl Shown for $kind {
+            fn shown(self) -> Vec<String> {
+                let $it = self;
+                $texts
+            }
+        }
+    )*};
+}
+
+fn marked(is: bool) -> Vec<String> {
+    if is { vec!["something".into()] } else { Vec::new() }
+}
+
+shown! {
+    (): |_it| Vec::new();
+    bool: |it| marked(it);
+    u64: |it| marked(it > 0);
+    i64: |it| marked(it > 0);
+    Timestamp: |it| marked(it.millis() > 0);
+    String: |it| vec![it];
+    Sealed: |_it| marked(true);
+    Tokens: |_it| marked(true);
+    Organization: |it| vec![it.id.as_str().into()];
+    Integration: |it| vec![it.id.as_str().into(), it.external_id];
+    Event: |it| vec![it.id.as_str().into()];
+    StoredConversation: |it| vec![it.conversation.id.as_str().into(), it.conversation.contact.id.as_str().into()];
+    StoredMessage: |it| vec![it.id.as_str().into()];
+    PageOffer: |it| vec![it.page_id];
+}
+
+impl<T: Shown> Shown for Option<T> {
+    fn shown(self) -> Vec<String> {
+        self.map(T::shown).unwrap_or_default()
+    }
+}
+
+impl<T: Shown> Shown for Vec<T> {
+    fn shown(self) -> Vec<String> {
+        self.into_iter().flat_map(T::shown).collect()
+    }
+}
+
+macro_rules! calls {
+    ($tx:ident, $v:ident, $w:ident; $($label:literal $kind:ident $method:ident($($argument:expr),* $(,)?);)*) => {
+        /// Label, kind and method of each call.
+        pub const CALLS: &[(&str, Kind, &str)] = &[$(($label, Kind::$kind, stringify!($method))),*];
+
+        /// Makes the call with this label in `tx`, with the ids of `v`.
+        pub async fn call(label: &str, $tx: &mut TenantTx, $v: &Full, $w: &World) -> Result<Vec<String>, StoreError> {
+            match label {
+                $($label => $tx.$method($($argument),*).await.map(Shown::shown),)*
+                _ => panic!("no call {label}"),
+            }
+        }
+    };
+}
+
+fn renamed(it: &Integration, generation: i64) -> Integration {
+    Integration { generation, status: ConnectionStatus::Connected, ..it.clone() }
+}
+
+fn error(at: Timestamp) -> LastError {
+    LastError { code: "x".into(), message: "taken over".into(), at }
+}
+
+fn moved(c: &Conversation) -> Conversation {
+    Conversation { kustomer_id: Some("taken over".into()), ..c.clone() }
+}
+
+fn refreshed(now: Timestamp) -> RefreshedTokens {
+    RefreshedTokens {
+        access_token: sealed("taken over"),
+        refresh_token: None,
+        expires_at: Some(now),
+        refresh_expires_at: None,
+    }
+}
+
+calls! { tx, v, w;
+    "an audit entry" Add audit_add(&w.id(AuditId::new), "user", "x", "y", w.now());
+    "a contact's name" Change contact_name(&v.conversation.contact.id, "taken over");
+    "a conversation by its customer" Find conversation_by_customer(&v.page.id, &v.conversation.external_id);
+    "a conversation by its Kustomer id" Find conversation_by_kustomer(v.conversation.kustomer_id.as_deref().unwrap_or(""));
+    "how many conversations" Whole conversation_count(None);
+    "a conversation by its id" Find conversation_find(&v.conversation.id);
+    "all conversations" Whole conversation_list(None, None, None, 100);
+    "the newest conversation" Whole conversation_newest();
+    "a conversation begun" Add conversation_open((&w.id(ConversationId::new), &w.id(ContactId::new)), &v.page.id,
+        "a new customer", "Bo", w.now());
+    "a conversation changed" Change conversation_update(&moved(&v.conversation), None);
+    "events given up" Change event_cancel(&v.shop.id, 9, "taken over");
+    "an event done" Change event_done(&v.running, &v.token, w.now());
+    "an event failed" Change event_failed(&v.running, &v.token, EventState::Dead, w.now(), "taken over");
+    "an event by its id" Find event_find(&v.pending);
+    "all events" Whole event_list(&EventFilter::default(), None, 100);
+    "a payload" Find event_payload(&v.pending);
+    "an event replayed" Change event_replay(&v.failed, w.now());
+    "events woken" Whole event_wake(w.now());
+    "an authorization begun" Add flow_add(&make::flow(w, v.org.org(), Provider::Shopify), w.id(AuditId::new).as_str().as_bytes());
+    "a connection by its account" Find integration_by_account(v.shop.provider, &v.shop.external_id);
+    "a connection ended" Change integration_end(&v.shop.id, v.shop.generation);
+    "a connection failed" Change integration_failed(&v.shop.id, v.shop.generation, ConnectionStatus::Paused, &error(w.now()));
+    "a connection forgotten" Change integration_forget(&v.shop.id, v.shop.generation, &error(w.now()));
+    "a connection by its id" Find integration_find(&v.shop.id);
+    "all connections" Whole integration_list();
+    "a connection added" Add integration_put(&w.integration(v.org.org(), Provider::Kustomer, "added"), &tokens("x"), None, true);
+    "a connection renewed" Change integration_put(&renamed(&v.shop, 9), &tokens("taken over"), None, false);
+    "the right to refresh taken" Change integration_refresh_lease(&v.page.id, &v.seen(&v.page), w.now(), w.now().plus_secs(9));
+    "the right to refresh given back" Change integration_refresh_release(&v.shop.id, v.refresh);
+    "tokens refreshed" Change integration_refreshed(&v.shop.id, v.shop.generation, v.refresh, &refreshed(w.now()));
+    "scopes changed" Change integration_scopes(&v.shop.id, v.shop.generation, &["taken over".to_owned()], &[]);
+    "a connection succeeded" Change integration_succeeded(&v.shop.id, v.shop.generation, w.now());
+    "tokens" Find integration_tokens(&v.shop.id);
+    "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"));
+    "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now());
+    "a job done" Change job_done(&v.job, &v.token);
+    "a job failed" Change job_failed(&v.job, &v.token, EventState::Dead, w.now(), "taken over");
+    "a job's subject" Find job_subject(&v.job, &v.token);
+    "jobs woken" Whole job_wake(w.now());
+    "a message added" Add message_add(&make::message(w, &v.conversation.id, Author::Agent, Delivery::Sent, Some("mid new")));
+    "a message by its provider's id" Find message_by_external(&v.conversation.id, "mid said");
+    "messages given up" Change message_cancel(&v.page.id, "taken over");
+    "a delivery changed" Change message_delivery(&v.sent.id, Delivery::Failed, Some("taken over"));
+    "a message by its id" Find message_find(&v.said.id);
+    "a message handed out" Change message_handed_out(&v.queued.id, w.now());
+    "the last message" Whole message_last(&v.conversation.id);
+    "all messages" Whole message_list(&v.conversation.id, None, 100);
+    "messages reached" Change message_reached(&v.conversation.id, w.now(), Delivery::Read);
+    "a message sent" Change message_sent(&v.queued.id, "taken over");
+    "a message taken back" Change message_taken_back(&v.handed_out.id);
+    "all offers" Whole offer_list(Timestamp::from_millis(0));
+    "an offer removed" Change offer_remove(&v.page.external_id);
+    "offers replaced" Add offer_replace(&[make::offer(w, "1", "x")]);
+    "the organization" Whole organization_get();
+}

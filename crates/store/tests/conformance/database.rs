@@ -1,0 +1,112 @@
+//! Opening, migrating, checking; what a transaction promises.
+
+use agenstack_core::id::AuditId;
+use agenstack_store::error::Kind;
+use agenstack_store::testing::{World, postgres_empty};
+use agenstack_store::{Store, StoreError, both_databases};
+
+async fn set_version(store: &Store, version: i64) {
+    const SQL: &str = "UPDATE _sqlx_migrations SET version = $1";
+    match (store.sqlite(), store.postgres()) {
+        (Some(pool), _) => drop(sqlx::query(SQL).bind(version).execute(pool).await.unwrap()),
+        (None, pool) => drop(sqlx::query(SQL).bind(version).execute(pool.unwrap()).await.unwrap()),
+    }
+}
+
+both_databases! {
+    async fn a_migrated_database_answers_and_may_be_migrated_again(db: TestDb) {
+        db.store.ping().await.unwrap();
+        db.store.check().await.unwrap();
+        db.store.migrate().await.unwrap();
+        db.store.check().await.unwrap();
+        assert!(db.url.starts_with(db.store.kind()));
+    }
+
+    async fn a_schema_of_another_version_is_refused(db: TestDb) {
+        set_version(&db.store, 9_999).await;
+        let newer = db.store.check().await;
+        assert!(matches!(newer, Err(StoreError::Schema("newer than this program"))), "{newer:?}");
+        set_version(&db.store, 0).await;
+        let older = db.store.check().await.unwrap_err();
+        assert!(matches!(older, StoreError::Schema("older than this program")), "{older:?}");
+        assert_eq!(older.kind(), Kind::Unavailable);
+    }
+
+    async fn a_dropped_transaction_leaves_nothing(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let id = w.id(AuditId::new);
+        for _ in 0..2 {
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            // The second time would be refused if the first had been kept.
+            tx.audit_add(&id, "user", "x", "y", w.now()).await.unwrap();
+            drop(tx);
+        }
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.audit_add(&id, "user", "x", "y", w.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        let again = tx.audit_add(&id, "user", "x", "y", w.now()).await.unwrap_err();
+        assert_eq!(again.kind(), Kind::Conflict);
+    }
+
+    async fn a_reader_sees_what_was_committed_and_does_not_wait_for_a_writer(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let mut writer = db.store.tenant(&org).await.unwrap();
+        writer.offer_replace(&[crate::common::make::offer(&w, "1", "Lark")]).await.unwrap();
+        let long_ago = w.now().plus_secs(-1);
+        let mut reader = db.store.tenant_read(&org).await.unwrap();
+        assert!(reader.offer_list(long_ago).await.unwrap().is_empty());
+        drop(reader);
+        writer.commit().await.unwrap();
+        let mut reader = db.store.tenant_read(&org).await.unwrap();
+        assert_eq!(reader.offer_list(long_ago).await.unwrap().len(), 1);
+    }
+
+    async fn a_closed_store_is_not_available(db: TestDb) {
+        db.store.close().await;
+        assert_eq!(db.store.ping().await.unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(db.store.global().await.err().unwrap().kind(), Kind::Unavailable);
+    }
+
+    async fn a_stored_value_that_cannot_be_read_is_named_by_table_and_column(db: TestDb) {
+        const SQL: &str = "UPDATE memberships SET role = 'emperor'";
+        let w = World::new();
+        let (_, lark) = w.organization(&db.store, "Lark").await;
+        match (db.store.sqlite(), db.store.postgres()) {
+            (Some(pool), _) => drop(sqlx::query(SQL).execute(pool).await.unwrap()),
+            (None, pool) => drop(sqlx::query(SQL).execute(pool.unwrap()).await.unwrap()),
+        }
+        let mut tx = db.store.global_read().await.unwrap();
+        let error = tx.membership_find(&lark.organization.id, &lark.user).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { table: "memberships", column: "role" }));
+        assert_eq!(error.kind(), Kind::Internal);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_never_migrated_is_called_empty() {
+    let file = free_name();
+    let sqlite = Store::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    let postgres = postgres_empty().await;
+    for store in [&sqlite, &postgres.store] {
+        let checked = store.check().await;
+        assert!(matches!(checked, Err(StoreError::Schema("empty"))), "{}: {checked:?}", store.kind());
+    }
+    sqlite.close().await;
+    std::fs::remove_file(file).unwrap();
+}
+
+/// A file name that is not taken.
+fn free_name() -> std::path::PathBuf {
+    let n = std::process::id();
+    std::env::temp_dir().join(format!("store-never-migrated-{n}.db"))
+}
+
+#[tokio::test]
+async fn a_url_of_another_kind_is_refused_by_its_kind() {
+    for url in ["mysql://x/y", "", "file.db", "http://postgres/"] {
+        assert!(matches!(Store::connect(url).await, Err(StoreError::Url)), "{url}");
+    }
+}

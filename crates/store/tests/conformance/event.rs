@@ -1,0 +1,149 @@
+//! The inbox of one organization.
+
+use crate::common::make::{accept, lease};
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::event::EventState;
+use agenstack_core::id::EventId;
+use agenstack_core::integration::{Integration, Provider};
+use agenstack_store::global::queue::Queue;
+use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::testing::World;
+use agenstack_store::{Store, StoreError, both_databases};
+
+async fn shop(w: &World, store: &Store) -> (OrgCtx, Integration) {
+    let (org, _) = w.organization(store, "Lark").await;
+    let it = w.connection(store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    (org, it)
+}
+
+/// The ids that a filter lets through, newest first.
+async fn listed(store: &Store, org: &OrgCtx, filter: EventFilter) -> Vec<EventId> {
+    let mut tx = store.tenant_read(org).await.unwrap();
+    tx.event_list(&filter, None, 100).await.unwrap().into_iter().map(|e| e.id).collect()
+}
+
+both_databases! {
+    async fn events_are_listed_newest_first_page_by_page(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let mut all = Vec::new();
+        for n in 0..5 {
+            all.push(accept(&db.store, &w, &it, &n.to_string(), "a").await);
+        }
+        all.reverse();
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let mut seen: Vec<EventId> = Vec::new();
+        for size in [2, 2, 1, 0] {
+            let page = tx.event_list(&EventFilter::default(), seen.last(), 2).await.unwrap();
+            assert_eq!(page.len(), size);
+            seen.extend(page.into_iter().map(|e| e.id));
+        }
+        assert_eq!(seen, all);
+    }
+
+    async fn a_list_is_narrowed_by_provider_topic_state_and_time(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let first = accept(&db.store, &w, &it, "a", "a").await;
+        let from = w.now().plus_millis(10);
+        lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+        w.clock.advance_millis(10);
+        let second = accept(&db.store, &w, &page, "b", "b").await;
+        let (both, none) = (vec![second.clone(), first.clone()], Vec::<EventId>::new());
+        let only = |filter| listed(&db.store, &org, filter);
+        let any = EventFilter::default;
+        assert_eq!(only(any()).await, both);
+        assert_eq!(only(EventFilter { provider: Some(Provider::Shopify), ..any() }).await, std::slice::from_ref(&first));
+        assert_eq!(only(EventFilter { provider: Some(Provider::Kustomer), ..any() }).await, none);
+        assert_eq!(only(EventFilter { topic: Some("orders/updated".into()), ..any() }).await, both);
+        assert_eq!(only(EventFilter { topic: Some("orders/%".into()), ..any() }).await, none);
+        assert_eq!(only(EventFilter { state: Some(EventState::Running), ..any() }).await, std::slice::from_ref(&first));
+        assert_eq!(only(EventFilter { state: Some(EventState::Pending), ..any() }).await, std::slice::from_ref(&second));
+        assert_eq!(only(EventFilter { since: Some(from), ..any() }).await, [second]);
+        assert_eq!(only(EventFilter { until: Some(from), ..any() }).await, [first]);
+    }
+
+    async fn an_event_that_is_not_there_is_not_found(db: TestDb) {
+        let w = World::new();
+        let (org, _) = shop(&w, &db.store).await;
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        assert!(tx.event_find(&w.id(EventId::new)).await.unwrap().is_none());
+        assert!(matches!(tx.event_payload(&w.id(EventId::new)).await, Err(StoreError::NotFound("event"))));
+    }
+
+    async fn a_failed_event_says_why_and_a_done_one_when(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let id = accept(&db.store, &w, &it, "a", "a").await;
+        lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.event_failed(&id, "t", EventState::Failed, w.now(), "no answer").await.unwrap();
+        let e = tx.event_find(&id).await.unwrap().unwrap();
+        assert_eq!((e.state, e.attempts, e.last_error.as_deref()), (EventState::Failed, 1, Some("no answer")));
+        tx.commit().await.unwrap();
+        lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.event_done(&id, "t", w.now()).await.unwrap();
+        let e = tx.event_find(&id).await.unwrap().unwrap();
+        assert_eq!((e.state, e.attempts, e.last_error, e.done_at), (EventState::Done, 2, None, Some(w.now())));
+    }
+
+    async fn an_ended_event_can_be_replayed_and_a_queued_or_running_one_cannot(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let id = accept(&db.store, &w, &it, "a", "a").await;
+        for (end, state) in [(true, EventState::Done), (false, EventState::Dead), (false, EventState::Failed)] {
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            assert!(!tx.event_replay(&id, w.now()).await.unwrap(), "pending");
+            drop(tx);
+            lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            assert!(!tx.event_replay(&id, w.now()).await.unwrap(), "running");
+            if end {
+                tx.event_done(&id, "t", w.now()).await.unwrap();
+            } else {
+                tx.event_failed(&id, "t", state, w.now().plus_secs(60), "no").await.unwrap();
+            }
+            assert_eq!(tx.event_find(&id).await.unwrap().unwrap().state, state);
+            assert!(tx.event_replay(&id, w.now()).await.unwrap());
+            let e = tx.event_find(&id).await.unwrap().unwrap();
+            assert_eq!((e.state, e.attempts, e.done_at), (EventState::Pending, 0, None));
+            tx.commit().await.unwrap();
+        }
+    }
+
+    async fn a_wake_makes_waiting_events_due_and_leaves_dead_ones(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let (waits, dead) = (accept(&db.store, &w, &it, "a", "a").await, accept(&db.store, &w, &it, "b", "b").await);
+        lease(&db.store, Queue::Events, "t", w.now(), 9).await;
+        let tomorrow = w.now().plus_secs(86_400);
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.event_failed(&waits, "t", EventState::Failed, tomorrow, "no").await.unwrap();
+        tx.event_failed(&dead, "t", EventState::Dead, tomorrow, "no").await.unwrap();
+        assert_eq!(tx.event_wake(w.now()).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let due = lease(&db.store, Queue::Events, "t", w.now(), 9).await;
+        assert_eq!(crate::common::make::ids(&due), [waits.as_str()]);
+    }
+
+    async fn giving_up_ends_the_waiting_events_of_a_connection_up_to_a_generation(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let runs = accept(&db.store, &w, &it, "a", "a").await;
+        lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+        let waits = accept(&db.store, &w, &it, "b", "b").await;
+        let newer = Integration { generation: 2, ..it.clone() };
+        let newer = accept(&db.store, &w, &newer, "c", "c").await;
+        let others = accept(&db.store, &w, &page, "d", "d").await;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected").await.unwrap(), 1);
+        let e = tx.event_find(&waits).await.unwrap().unwrap();
+        assert_eq!((e.state, e.last_error.as_deref()), (EventState::Dead, Some("disconnected")));
+        for (id, state) in [(runs, EventState::Running), (newer, EventState::Pending), (others, EventState::Pending)] {
+            assert_eq!(tx.event_find(&id).await.unwrap().unwrap().state, state);
+        }
+    }
+}

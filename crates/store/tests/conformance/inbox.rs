@@ -1,0 +1,142 @@
+//! Accepting webhooks.
+
+use crate::common::make::{accept, route};
+use agenstack_core::ctx::OrgCtx;
+use agenstack_core::event::EventState;
+use agenstack_core::integration::Provider;
+use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::testing::{World, sealed};
+use agenstack_store::{Store, StoreError, both_databases};
+
+async fn count(store: &Store, org: &OrgCtx) -> usize {
+    let mut tx = store.tenant_read(org).await.unwrap();
+    tx.event_list(&EventFilter::default(), None, 100).await.unwrap().len()
+}
+
+both_databases! {
+    async fn an_accepted_event_is_pending_with_what_it_came_with(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        let id = accept(&db.store, &w, &shop, "a", "order 1").await;
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let e = tx.event_find(&id).await.unwrap().unwrap();
+        assert_eq!((&e.id, &e.organization_id, &e.integration_id, e.generation), (&id, org.org(), &shop.id, 1));
+        assert_eq!((e.provider, e.topic.as_str(), e.external_id.as_str()), (Provider::Shopify, "orders/updated", "external a"));
+        assert_eq!((e.state, e.attempts, e.received_at, e.done_at), (EventState::Pending, 0, w.now(), None));
+        assert_eq!(tx.event_payload(&id).await.unwrap(), sealed("payload"));
+    }
+
+    async fn a_replayed_webhook_is_recorded_once(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        accept(&db.store, &w, &shop, "a", "1").await;
+        let mut tx = db.store.global().await.unwrap();
+        let again = w.incoming(Provider::Shopify, "a", "2");
+        assert!(!tx.event_accept(&route(&shop), &again).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(count(&db.store, &org).await, 1);
+    }
+
+    async fn of_many_deliveries_of_one_event_at_once_one_is_recorded(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        let deliver = || async {
+            let mut tx = db.store.global().await.unwrap();
+            let new = tx.event_accept(&route(&shop), &w.incoming(Provider::Shopify, "a", "1")).await.unwrap();
+            tx.commit().await.unwrap();
+            new
+        };
+        let new = futures::future::join_all((0..8).map(|_| deliver())).await;
+        assert_eq!(new.iter().filter(|n| **n).count(), 1);
+        assert_eq!(count(&db.store, &org).await, 1);
+    }
+
+    async fn the_same_key_of_another_organization_or_provider_is_another_event(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let one = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let two = w.connection(&db.store, &ash, Provider::Shopify, "ash.myshopify.com").await;
+        let desk = w.connection(&db.store, &lark, Provider::Kustomer, "1").await;
+        for it in [&one, &two, &desk] {
+            accept(&db.store, &w, it, "a", "1").await;
+        }
+        assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (2, 1));
+    }
+
+    async fn events_of_several_organizations_are_accepted_together_or_not_at_all(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let one = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let two = w.connection(&db.store, &ash, Provider::Messenger, "2").await;
+        for whole in [false, true] {
+            let mut tx = db.store.global().await.unwrap();
+            for it in [&one, &two] {
+                assert!(tx.event_accept(&route(it), &w.incoming(Provider::Messenger, "a", "1")).await.unwrap());
+                tx.route_seen(&it.id, w.now()).await.unwrap();
+            }
+            assert!(tx.unrouted_add("3", &w.incoming(Provider::Messenger, "b", "1")).await.unwrap());
+            if whole { tx.commit().await.unwrap() } else { drop(tx) }
+            let n = usize::from(whole);
+            assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (n, n));
+            let mut tx = db.store.global().await.unwrap();
+            let kept = tx.unrouted_take(Provider::Messenger, "3", w.now().plus_secs(-1)).await.unwrap();
+            assert_eq!(kept.len(), n);
+        }
+    }
+
+    async fn an_event_for_an_organization_that_is_not_there_is_refused(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let mut to = route(&w.integration(org.org(), Provider::Shopify, "lark.myshopify.com"));
+        to.org = w.id(agenstack_core::id::OrgId::new);
+        let mut tx = db.store.global().await.unwrap();
+        let refused = tx.event_accept(&to, &w.incoming(Provider::Shopify, "a", "1")).await;
+        assert!(matches!(refused, Err(StoreError::Sql(_))));
+    }
+
+    async fn what_nobody_owned_is_taken_once_by_its_account_oldest_first(db: TestDb) {
+        let w = World::new();
+        let mut tx = db.store.global().await.unwrap();
+        let old = w.incoming(Provider::Messenger, "old", "1");
+        assert!(tx.unrouted_add("1", &old).await.unwrap());
+        w.clock.advance_millis(10_000);
+        let (first, second) = (w.incoming(Provider::Messenger, "a", "x"), w.incoming(Provider::Messenger, "b", "x"));
+        assert!(tx.unrouted_add("1", &second).await.unwrap());
+        assert!(tx.unrouted_add("1", &first).await.unwrap());
+        assert!(!tx.unrouted_add("1", &w.incoming(Provider::Messenger, "b", "x")).await.unwrap(), "recorded once");
+        assert!(tx.unrouted_add("2", &w.incoming(Provider::Messenger, "c", "x")).await.unwrap());
+        assert!(tx.unrouted_add("1", &w.incoming(Provider::Kustomer, "a", "x")).await.unwrap());
+        let taken = tx.unrouted_take(Provider::Messenger, "1", old.received_at).await.unwrap();
+        assert_eq!(format!("{taken:?}"), format!("{:?}", [first, second]));
+        assert_eq!(taken[0].payload, sealed("payload"));
+        assert!(tx.unrouted_take(Provider::Messenger, "1", old.received_at).await.unwrap().is_empty());
+        assert_eq!(tx.unrouted_take(Provider::Messenger, "2", old.received_at).await.unwrap().len(), 1);
+        assert_eq!(tx.unrouted_take(Provider::Kustomer, "1", old.received_at).await.unwrap().len(), 1);
+    }
+
+    async fn what_nobody_connected_in_time_is_swept(db: TestDb) {
+        let w = World::new();
+        let mut tx = db.store.global().await.unwrap();
+        let old = w.incoming(Provider::Messenger, "a", "x");
+        tx.unrouted_add("1", &old).await.unwrap();
+        w.clock.advance_millis(1);
+        tx.unrouted_add("1", &w.incoming(Provider::Messenger, "b", "x")).await.unwrap();
+        assert_eq!(tx.unrouted_sweep(old.received_at).await.unwrap(), 1);
+        assert_eq!(tx.unrouted_take(Provider::Messenger, "1", old.received_at).await.unwrap().len(), 1);
+    }
+
+    async fn what_is_kept_for_nobody_can_be_asked_for_its_keys_without_being_taken(db: TestDb) {
+        let w = World::new();
+        let mut tx = db.store.global().await.unwrap();
+        for n in ["a", "b"] {
+            tx.unrouted_add("1", &w.incoming(Provider::Messenger, n, "x")).await.unwrap();
+        }
+        assert_eq!(tx.unrouted_payloads().await.unwrap(), [sealed("payload"), sealed("payload")]);
+        assert_eq!(tx.unrouted_payloads().await.unwrap().len(), 2);
+    }
+}

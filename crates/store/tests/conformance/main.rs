@@ -1,0 +1,51 @@
+//! The conformance suite: what the store promises, on SQLite and on PostgreSQL, one file per noun.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod account;
+mod conversation;
+mod database;
+mod event;
+mod flow;
+mod inbox;
+mod integration;
+mod isolation;
+mod job;
+mod key;
+mod message;
+mod offer;
+mod queue;
+mod routing;
+
+/// The public methods of the store's sources below `folder`, with the file they are in.
+fn methods(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("{}/src/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        let path = entry.unwrap().path();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            if let Some(rest) = line.strip_prefix("    pub async fn ") {
+                let name = rest.split(['(', '<']).next().unwrap();
+                found.push((path.file_name().unwrap().to_string_lossy().into_owned(), name.to_owned()));
+            }
+        }
+    }
+    assert!(found.len() > 15, "the sources of {folder} are not where they were");
+    found
+}
+
+#[test]
+fn every_public_method_is_visited_by_this_suite() {
+    let folder = format!("{}/tests/conformance", env!("CARGO_MANIFEST_DIR"));
+    let mut suite = include_str!("../common/make.rs").to_owned();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        suite.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    for (file, method) in methods("tenant").into_iter().chain(methods("global")) {
+        // `leases!` names its method without a dot.
+        let visited = suite.contains(&format!(".{method}(")) || suite.contains(&format!(", {method}("));
+        assert!(visited, "nothing visits {method} of {file}");
+    }
+}

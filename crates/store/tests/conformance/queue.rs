@@ -1,0 +1,308 @@
+//! Leasing: both queues keep the same rules.
+
+use crate::common::make::{accept, ids, lease};
+use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::{Actor, OrgCtx};
+use agenstack_core::event::EventState;
+use agenstack_core::id::{EventId, JobId};
+use agenstack_core::integration::{Integration, Provider};
+use agenstack_store::global::queue::Queue;
+use agenstack_store::testing::{World, postgres, postgres_narrow};
+use agenstack_store::{Store, StoreError, both_databases};
+use std::collections::BTreeSet;
+
+const QUEUES: [Queue; 2] = [Queue::Events, Queue::Jobs];
+
+/// An organization that queues rows.
+struct Shop {
+    org: OrgCtx,
+    it: Integration,
+}
+
+impl Shop {
+    async fn new(w: &World, store: &Store, name: &str) -> Self {
+        let (org, _) = w.organization(store, name).await;
+        let it = w.connection(store, &org, Provider::Shopify, &format!("{name}.myshopify.com")).await;
+        Self { org, it }
+    }
+
+    /// Queues a row, due now.
+    async fn queue(&self, w: &World, store: &Store, queue: Queue, order: &str) -> String {
+        if queue == Queue::Events {
+            let key = w.id(JobId::new);
+            return accept(store, w, &self.it, key.as_str(), order).await.as_str().to_owned();
+        }
+        let id = w.id(JobId::new);
+        let mut tx = store.tenant(&self.org).await.unwrap();
+        tx.job_add(&id, "send", "{}", order, w.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        id.as_str().to_owned()
+    }
+
+    /// Ends a row as its holder.
+    async fn done(
+        &self,
+        w: &World,
+        store: &Store,
+        queue: Queue,
+        id: &str,
+        token: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = store.tenant(&self.org).await?;
+        match queue {
+            Queue::Events => tx.event_done(&EventId::parse(id).unwrap(), token, w.now()).await?,
+            Queue::Jobs => tx.job_done(&JobId::parse(id).unwrap(), token).await?,
+        }
+        tx.commit().await
+    }
+
+    /// Fails a row as its holder.
+    async fn failed(
+        &self,
+        store: &Store,
+        queue: Queue,
+        id: &str,
+        token: &str,
+        next: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = store.tenant(&self.org).await?;
+        let state = EventState::Failed;
+        match queue {
+            Queue::Events => tx.event_failed(&EventId::parse(id).unwrap(), token, state, next, "no").await?,
+            Queue::Jobs => tx.job_failed(&JobId::parse(id).unwrap(), token, state, next, "no").await?,
+        }
+        tx.commit().await
+    }
+}
+
+/// Runs one of the deeds on leases and commits it.
+macro_rules! leases {
+    ($store:expr, $method:ident($($argument:expr),*)) => {{
+        let mut tx = $store.global().await.unwrap();
+        let n = tx.$method($($argument),*).await.unwrap();
+        tx.commit().await.unwrap();
+        n
+    }};
+}
+
+both_databases! {
+    async fn rows_with_one_order_key_go_one_by_one_while_others_go_on(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let first = shop.queue(&w, store, queue, "a").await;
+            let second = shop.queue(&w, store, queue, "a").await;
+            let other = shop.queue(&w, store, queue, "b").await;
+            assert_eq!(ids(&lease(store, queue, "t", w.now(), 10).await), [&first, &other]);
+            assert!(lease(store, queue, "u", w.now(), 10).await.is_empty(), "the second waits for the first");
+            shop.done(&w, store, queue, &first, "t").await.unwrap();
+            assert_eq!(ids(&lease(store, queue, "u", w.now(), 10).await), [&second]);
+        }
+    }
+
+    async fn a_row_that_waits_for_another_attempt_holds_up_its_own_key_only(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let first = shop.queue(&w, store, queue, "a").await;
+            let second = shop.queue(&w, store, queue, "a").await;
+            lease(store, queue, "t", w.now(), 10).await;
+            let next = w.now().plus_secs(5);
+            shop.failed(store, queue, &first, "t", next).await.unwrap();
+            let other = shop.queue(&w, store, queue, "b").await;
+            assert_eq!(ids(&lease(store, queue, "t", w.now(), 10).await), [&other]);
+            assert!(lease(store, queue, "t", next.plus_millis(-1), 10).await.is_empty());
+            let again = lease(store, queue, "t", next, 10).await;
+            assert_eq!((ids(&again), again[0].attempts), (vec![first.as_str()], 2));
+            shop.done(&w, store, queue, &first, "t").await.unwrap();
+            assert_eq!(ids(&lease(store, queue, "t", next, 10).await), [&second]);
+        }
+    }
+
+    async fn the_same_order_key_of_another_organization_is_another_key(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        for queue in QUEUES {
+            let one = lark.queue(&w, store, queue, "a").await;
+            let two = ash.queue(&w, store, queue, "a").await;
+            let leased = lease(store, queue, "t", w.now(), 10).await;
+            assert_eq!(ids(&leased), [&one, &two]);
+            for (row, shop) in leased.iter().zip([&lark, &ash]) {
+                assert_eq!((&row.org, row.attempts), (shop.org.org(), 1));
+                let org = OrgCtx::from_queue(w.ctx(Actor::Worker), &row.queued_for);
+                assert_eq!(org.org(), shop.org.org());
+            }
+        }
+    }
+
+    async fn a_lease_takes_what_is_longest_due_and_no_more_than_its_limit(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let mut rows = Vec::new();
+            for n in 0..5 {
+                rows.push(shop.queue(&w, store, queue, &n.to_string()).await);
+                w.clock.advance_millis(1);
+            }
+            assert_eq!(ids(&lease(store, queue, "t", w.now(), 2).await), rows[..2].iter().collect::<Vec<_>>());
+            assert_eq!(ids(&lease(store, queue, "t", w.now(), 9).await), rows[2..].iter().collect::<Vec<_>>());
+        }
+    }
+
+    async fn only_the_holder_of_the_token_ends_a_row(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let row = shop.queue(&w, store, queue, "a").await;
+            let lost = |ended: Result<(), StoreError>| matches!(ended, Err(StoreError::LeaseLost));
+            assert!(lost(shop.done(&w, store, queue, &row, "t").await), "not leased yet");
+            lease(store, queue, "t", w.now(), 1).await;
+            assert!(lost(shop.done(&w, store, queue, &row, "u").await));
+            assert!(lost(shop.failed(store, queue, &row, "u", w.now()).await));
+            // The holder hangs, its lease runs out, another takes over: the first may end nothing any more.
+            let late = w.now().plus_secs(60);
+            assert_eq!(leases!(store, lease_expire("u", late)), 1);
+            assert!(lost(shop.done(&w, store, queue, &row, "t").await), "nobody's");
+            assert_eq!(ids(&lease(store, queue, "u", late, 1).await), [&row]);
+            assert!(lost(shop.done(&w, store, queue, &row, "t").await), "another's");
+            assert!(lost(shop.failed(store, queue, &row, "t", late).await));
+            shop.done(&w, store, queue, &row, "u").await.unwrap();
+            assert!(lost(shop.done(&w, store, queue, &row, "u").await), "ended already");
+        }
+    }
+
+    async fn a_lease_runs_out_at_its_end_unless_extended_or_the_callers_own(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        let now = w.now();
+        for queue in QUEUES {
+            shop.queue(&w, store, queue, "a").await;
+            lease(store, queue, "t", now, 1).await;
+        }
+        assert_eq!(leases!(store, lease_expire("u", now.plus_millis(59_999))), 0);
+        assert_eq!(leases!(store, lease_expire("t", now.plus_secs(60))), 0, "its own");
+        assert_eq!(leases!(store, lease_extend("u", now.plus_secs(120))), 0, "another's");
+        assert_eq!(leases!(store, lease_extend("t", now.plus_secs(120))), 2, "in both queues");
+        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(60))), 0);
+        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(120))), 2);
+        assert_eq!(leases!(store, lease_extend("t", now.plus_secs(999))), 0, "gone");
+        for queue in QUEUES {
+            let again = lease(store, queue, "u", now.plus_secs(120), 9).await;
+            assert_eq!(again.iter().map(|l| l.attempts).collect::<Vec<_>>(), [2], "a lost attempt counts");
+        }
+    }
+
+    async fn a_lease_handed_back_unused_counts_as_no_attempt(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            shop.queue(&w, store, queue, "a").await;
+            lease(store, queue, "t", w.now(), 1).await;
+        }
+        assert_eq!(leases!(store, lease_return("u", w.now())), 0);
+        assert_eq!(leases!(store, lease_return("t", w.now())), 2);
+        for queue in QUEUES {
+            assert_eq!(lease(store, queue, "u", w.now(), 9).await[0].attempts, 1);
+        }
+    }
+
+    async fn a_queue_is_due_when_a_row_is_and_waits_until_the_row_is_ended(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            assert!(!leases!(store, is_due(queue, w.now())));
+            let row = shop.queue(&w, store, queue, "a").await;
+            assert!(!leases!(store, is_due(queue, w.now().plus_millis(-1))));
+            assert!(leases!(store, is_due(queue, w.now())));
+            assert_eq!(leases!(store, queue_waiting()), 1);
+            lease(store, queue, "t", w.now(), 1).await;
+            assert!(!leases!(store, is_due(queue, w.now())), "leased");
+            assert_eq!(leases!(store, queue_waiting()), 1, "it runs");
+            shop.done(&w, store, queue, &row, "t").await.unwrap();
+            assert_eq!(leases!(store, queue_waiting()), 0);
+        }
+    }
+
+    async fn a_lease_that_is_not_committed_holds_nothing(db: TestDb) {
+        // PostgreSQL hears of a dropped transaction when its connection is used again, and here there is only one.
+        let narrow = match db.store.postgres() {
+            Some(_) => postgres_narrow(&db.url, 1).await,
+            None => db.store.clone(),
+        };
+        let (w, store) = (World::new(), &narrow);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let row = shop.queue(&w, store, queue, "a").await;
+            let mut tx = store.global().await.unwrap();
+            assert_eq!(tx.lease(queue, "t", w.now(), w.now().plus_secs(9), 1).await.unwrap().len(), 1);
+            drop(tx);
+            let again = lease(store, queue, "u", w.now(), 1).await;
+            assert_eq!((ids(&again), again[0].attempts), (vec![row.as_str()], 1));
+        }
+    }
+
+    async fn workers_in_parallel_never_share_a_row_nor_pass_one_by(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let mut rows = Vec::new();
+            for n in 0..24 {
+                rows.push(shop.queue(&w, store, queue, &(n % 6).to_string()).await);
+            }
+            let work = |token: String| {
+                let (w, shop) = (&w, &shop);
+                async move {
+                    let mut mine = Vec::new();
+                    // Each round of all workers moves every key on by one row at least; four rows have a key.
+                    for _ in 0..24 {
+                        for row in lease(store, queue, &token, w.now(), 2).await {
+                            shop.done(w, store, queue, &row.id, &token).await.unwrap();
+                            mine.push(row.id);
+                        }
+                    }
+                    mine
+                }
+            };
+            let done = futures::future::join_all((0..4).map(|n| work(format!("t{n}")))).await;
+            let all: Vec<_> = done.iter().flatten().collect();
+            let once: BTreeSet<_> = all.iter().collect();
+            assert_eq!((all.len(), once.len()), (24, 24), "{queue:?}");
+            assert_eq!(once.into_iter().copied().collect::<Vec<_>>(), rows.iter().collect::<Vec<_>>());
+        }
+    }
+
+    async fn the_kind_of_a_leased_job_is_told_until_it_ends(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        shop.queue(&w, store, Queue::Jobs, "a").await;
+        let leased = lease(store, Queue::Jobs, "t", w.now(), 1).await.remove(0);
+        let mut tx = store.global_read().await.unwrap();
+        assert_eq!(tx.job_kind(&leased).await.unwrap(), "send");
+        drop(tx);
+        shop.done(&w, store, Queue::Jobs, &leased.id, "t").await.unwrap();
+        let mut tx = store.global_read().await.unwrap();
+        assert!(matches!(tx.job_kind(&leased).await, Err(StoreError::NotFound("job"))));
+    }
+}
+
+#[tokio::test]
+async fn on_postgres_a_worker_does_not_wait_for_another_that_is_still_leasing() {
+    let db = postgres().await;
+    let (w, store) = (World::new(), &db.store);
+    let shop = Shop::new(&w, store, "lark").await;
+    for queue in QUEUES {
+        let mut rows = Vec::new();
+        for order in ["a", "b", "a", "c"] {
+            rows.push(shop.queue(&w, store, queue, order).await);
+        }
+        let (now, until) = (w.now(), w.now().plus_secs(60));
+        let (mut one, mut two) = (store.global().await.unwrap(), store.global().await.unwrap());
+        let first = one.lease(queue, "t", now, until, 2).await.unwrap();
+        // The third row has the key of the first, which is being leased: it must not be passed.
+        let second = two.lease(queue, "u", now, until, 9).await.unwrap();
+        assert_eq!((ids(&first), ids(&second)), (vec![rows[0].as_str(), &rows[1]], vec![rows[3].as_str()]));
+        one.commit().await.unwrap();
+        two.commit().await.unwrap();
+        assert!(lease(store, queue, "v", now, 9).await.is_empty());
+    }
+}

@@ -1,0 +1,162 @@
+//! Whose account is it?
+
+use agenstack_core::ctx::{Actor, OrgCtx};
+use agenstack_core::id::IntegrationId;
+use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
+use agenstack_store::both_databases;
+use agenstack_store::testing::{World, postgres, tokens};
+
+both_databases! {
+    async fn the_owner_of_an_account_is_found_by_account_and_by_connection(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        w.connection(&db.store, &ash, Provider::Messenger, "2").await;
+        let mut tx = db.store.global_read().await.unwrap();
+        let by_account = tx.route_by_account(Provider::Messenger, "1").await.unwrap().unwrap();
+        let by_id = tx.route_by_id(Provider::Messenger, &page.id).await.unwrap().unwrap();
+        for owned in [by_account, by_id] {
+            assert_eq!((&owned.route.org, &owned.route.integration), (lark.org(), &page.id));
+            assert_eq!((owned.route.generation, owned.external_id.as_str()), (1, "1"));
+            assert_eq!((owned.acting_user_id.as_deref(), owned.webhook_secret), (Some("acting"), tokens("first").webhook_secret));
+        }
+    }
+
+    async fn an_account_of_another_provider_or_of_nobody_has_no_owner(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let mut tx = db.store.global_read().await.unwrap();
+        assert!(tx.route_by_account(Provider::Kustomer, "1").await.unwrap().is_none());
+        assert!(tx.route_by_account(Provider::Messenger, "2").await.unwrap().is_none());
+        assert!(tx.route_by_id(Provider::Kustomer, &page.id).await.unwrap().is_none());
+        assert!(tx.route_by_id(Provider::Messenger, &w.id(IntegrationId::new)).await.unwrap().is_none());
+    }
+
+    async fn a_disconnected_account_has_no_owner(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let mut tx = db.store.tenant(&lark).await.unwrap();
+        tx.integration_end(&page.id, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = db.store.global_read().await.unwrap();
+        assert!(tx.route_by_account(Provider::Messenger, "1").await.unwrap().is_none());
+        assert!(tx.route_by_id(Provider::Messenger, &page.id).await.unwrap().is_none());
+    }
+
+    async fn an_event_that_came_in_is_seen_on_its_connection_only(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let other = w.connection(&db.store, &lark, Provider::Messenger, "2").await;
+        let mut tx = db.store.global().await.unwrap();
+        tx.route_seen(&page.id, w.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = db.store.tenant_read(&lark).await.unwrap();
+        assert_eq!(tx.integration_find(&page.id).await.unwrap().unwrap().last_event_at, Some(w.now()));
+        assert_eq!(tx.integration_find(&other.id).await.unwrap().unwrap().last_event_at, None);
+    }
+
+    async fn the_connections_a_person_made_are_found_in_every_organization(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let one = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let two = w.connection(&db.store, &ash, Provider::Messenger, "2").await;
+        let ended = w.connection(&db.store, &ash, Provider::Messenger, "3").await;
+        w.connection(&db.store, &ash, Provider::Kustomer, "1").await;
+        let mut tx = db.store.tenant(&ash).await.unwrap();
+        let others = Integration { acting_user_id: Some("another".into()), ..w.integration(ash.org(), Provider::Messenger, "4") };
+        tx.integration_put(&others, &tokens("x"), None, true).await.unwrap();
+        tx.integration_end(&ended.id, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = db.store.global_read().await.unwrap();
+        let found = tx.routes_by_actor(Provider::Messenger, "acting").await.unwrap();
+        let found: Vec<_> = found.iter().map(|o| (&o.route.org, &o.route.integration)).collect();
+        assert_eq!(found, [(lark.org(), &one.id), (ash.org(), &two.id)]);
+        assert!(tx.routes_by_actor(Provider::Shopify, "acting").await.unwrap().is_empty());
+    }
+
+    async fn what_ends_soon_is_due_for_renewal_the_nearest_end_first(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let mut ids = Vec::new();
+        for (provider, account, secs) in [
+            (Provider::Shopify, "late.myshopify.com", 20),
+            (Provider::Kustomer, "soon", 10),
+            (Provider::Kustomer, "later", 40),
+            (Provider::Messenger, "never", 5),
+            (Provider::Shopify, "broken.myshopify.com", 1),
+        ] {
+            let mut it = w.integration(org.org(), provider, account);
+            it.token_expires_at = Some(w.now().plus_secs(secs));
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            tx.integration_put(&it, &tokens("x"), None, true).await.unwrap();
+            if account.starts_with("broken") {
+                let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
+                tx.integration_failed(&it.id, 1, ConnectionStatus::NeedsReconnect, &error).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            ids.push(it.id);
+        }
+        let mut tx = db.store.global_read().await.unwrap();
+        let (shopify, kustomer) = (w.now().plus_secs(20), w.now().plus_secs(39));
+        let due = tx.renewal_due(shopify, kustomer, 9).await.unwrap();
+        assert_eq!(due.iter().map(|(_, id)| id).collect::<Vec<_>>(), [&ids[1], &ids[0]]);
+        assert_eq!(OrgCtx::from_queue(w.ctx(Actor::Worker), &due[0].0).org(), org.org());
+        assert_eq!(tx.renewal_due(shopify, kustomer, 1).await.unwrap().len(), 1);
+        assert!(tx.renewal_due(shopify.plus_millis(-1), w.now(), 9).await.unwrap().is_empty());
+    }
+
+    async fn pages_are_probed_often_and_the_rest_seldom_each_once(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        let begun = w.now();
+        w.clock.advance_millis(100);
+        let (now, before) = (w.now(), begun.plus_millis(-1));
+        for (often, seldom, expected) in [
+            (before, before, vec![]),
+            (begun, before, vec![&page.id]),
+            (begun, begun, vec![&shop.id]),
+            (begun, begun, vec![]),
+            (now, begun, vec![&page.id]),
+        ] {
+            let mut tx = db.store.global().await.unwrap();
+            let claimed = tx.probe_claim(now, often, seldom, 9).await.unwrap();
+            assert_eq!(claimed.iter().map(|(_, id)| id).collect::<Vec<_>>(), expected);
+            tx.commit().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_postgres_a_node_that_asks_while_another_claims_probes_nothing() {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    for n in 0..4 {
+        w.connection(&db.store, &org, Provider::Messenger, &n.to_string()).await;
+    }
+    let begun = w.now();
+    w.clock.advance_millis(100);
+    let (mut one, mut two) = (db.store.global().await.unwrap(), db.store.global().await.unwrap());
+    assert_eq!(one.probe_claim(w.now(), begun, begun, 9).await.unwrap().len(), 4);
+    let commit = async {
+        // The other waits for these rows, or went on without them.
+        for _ in 0..200 {
+            let waiting: i64 =
+                sqlx::query_scalar(WAITING).fetch_one(db.store.postgres().unwrap()).await.unwrap();
+            if waiting > 0 {
+                break;
+            }
+        }
+        one.commit().await.unwrap();
+    };
+    let (claimed, ()) = futures::join!(two.probe_claim(w.now(), begun, begun, 9), commit);
+    assert_eq!(claimed.unwrap().len(), 0);
+}

@@ -1,0 +1,108 @@
+//! The migrations of both databases make the same schema, and one that can be sharded by organization.
+
+mod common;
+
+use agenstack_store::testing::{postgres, sqlite};
+use common::catalog::{columns, owner_column, tables};
+use std::collections::BTreeSet;
+
+/// Uniqueness, columns and whether it covers a part of the rows.
+type Index = (String, bool, String, bool);
+
+fn names(dialect: &str) -> Vec<String> {
+    let folder = format!("{}/migrations/{dialect}", env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder of migrations")
+        .map(|entry| entry.expect("a readable entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn migrations_come_in_pairs_with_equal_names() {
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    let (one, two) = (sqlite().await, postgres().await);
+    let all = tables(&one.store).await;
+    assert_eq!(all, tables(&two.store).await);
+    assert!(all.len() >= 15, "{all:?}");
+    for table in all {
+        assert_eq!(columns(&one.store, &table).await, columns(&two.store, &table).await, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn both_databases_have_the_same_indexes() {
+    let (one, two) = (sqlite().await, postgres().await);
+    let in_sqlite: Vec<Index> = sqlx::query_as(
+        "SELECT t.name, i.\"unique\", (SELECT group_concat(c.name) FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno) c),
+            i.partial
+         FROM sqlite_schema t, pragma_index_list(t.name) i WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'",
+    )
+    .fetch_all(one.store.sqlite().expect("this is SQLite"))
+    .await
+    .expect("SQLite lists its indexes");
+    let in_postgres: Vec<Index> = sqlx::query_as(
+        "SELECT t.relname::text, i.indisunique,
+            (SELECT string_agg(a.attname, ',' ORDER BY k.n) FROM unnest(i.indkey) WITH ORDINALITY k(attnum, n)
+             JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum), i.indpred IS NOT NULL
+         FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+         WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_sqlx_migrations'",
+    )
+    .fetch_all(two.store.postgres().expect("this is PostgreSQL"))
+    .await
+    .expect("PostgreSQL lists its indexes");
+    assert_eq!(BTreeSet::from_iter(in_sqlite), BTreeSet::from_iter(in_postgres));
+}
+
+#[tokio::test]
+async fn both_databases_tie_rows_to_the_same_parents() {
+    let (one, two) = (sqlite().await, postgres().await);
+    let in_sqlite: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT t.name, f.\"from\", f.\"table\", f.on_delete FROM sqlite_schema t, pragma_foreign_key_list(t.name) f WHERE t.type = 'table'",
+    )
+    .fetch_all(one.store.sqlite().expect("this is SQLite"))
+    .await
+    .expect("SQLite lists its foreign keys");
+    let in_postgres: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT conrelid::regclass::text, a.attname::text, confrelid::regclass::text,
+            CASE confdeltype WHEN 'c' THEN 'CASCADE' ELSE confdeltype::text END
+         FROM pg_constraint JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = conkey[1] WHERE contype = 'f'",
+    )
+    .fetch_all(two.store.postgres().expect("this is PostgreSQL"))
+    .await
+    .expect("PostgreSQL lists its foreign keys");
+    assert_eq!(BTreeSet::from_iter(in_sqlite), BTreeSet::from_iter(in_postgres));
+}
+
+#[tokio::test]
+async fn every_table_of_a_tenant_begins_its_primary_key_with_the_organization() {
+    let of_nobody = ["sessions", "unrouted_events", "users"];
+    for db in [sqlite().await, postgres().await] {
+        for table in tables(&db.store).await {
+            let key = columns(&db.store, &table).await.into_iter().find(|c| c.key == 1).map(|c| c.name);
+            match owner_column(&db.store, &table).await {
+                Some(owner) => assert_eq!(key.as_deref(), Some(owner), "{table}"),
+                None => assert!(of_nobody.contains(&table.as_str()), "{table} says not whose its rows are"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_table_in_sqlite_is_strict_about_types() {
+    let db = sqlite().await;
+    let loose: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pragma_table_list WHERE type = 'table' AND schema = 'main' AND NOT strict
+            AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name <> '_sqlx_migrations'",
+    )
+    .fetch_all(db.store.sqlite().expect("this is SQLite"))
+    .await
+    .expect("SQLite lists its tables");
+    assert!(loose.is_empty(), "{loose:?}");
+}

@@ -177,6 +177,7 @@ impl ProviderError {
             "shop_not_found" => "Shopify does not find this shop or it is closed; open it again or connect the right one.".to_owned(),
             "page_restricted" => "Meta has restricted this page from sending for a while; see the page's support inbox, sending then comes back by itself.".to_owned(),
             "policy_block" => "Meta has blocked sending for a violation of its policy; see the page's quality tab and appeal there.".to_owned(),
+            "token_invalid" if self.provider == Provider::Messenger => "Facebook no longer accepts the authorization of this page, most often because the person who gave it logged in again and left the page unticked; reconnect, and leave every page ticked.".to_owned(),
             "person_checkpoint" | "person_unconfirmed" => "Facebook wants the person who connected the page to log in there and confirm the account; do that, then reconnect.".to_owned(),
             "fields_missing" => format!("Meta did not keep every webhook subscription of the page (missing: {detail}); reconnect with the full role on the page."),
             "thread_owned_elsewhere" => "Another app or the page's inbox holds this conversation; it has to be handed back before we can answer.".to_owned(),

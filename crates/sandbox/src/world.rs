@@ -50,6 +50,13 @@ pub(crate) struct MetaToken {
     pub dead: bool,
 }
 
+impl MetaToken {
+    /// A page's token whose page the person has since left unticked.
+    pub(crate) fn is_unticked(&self) -> bool {
+        self.page.as_ref().is_some_and(|page| !self.granted.contains(page))
+    }
+}
+
 impl World {
     pub(crate) fn new(settings: &Settings) -> Self {
         let (persons, pages) = people::all();

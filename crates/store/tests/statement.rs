@@ -125,6 +125,7 @@ fn the_statements_that_cross_tenants_are_these() {
     ROUTES_BY_ACTOR
     RENEWAL_DUE
     PROBE_CLAIM
+    PROBE_SOON
     OFFER_SWEEP
     ROUTE_SEEN
     ");
@@ -182,6 +183,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     ROUTES_BY_ACTOR
     RENEWAL_DUE
     PROBE_CLAIM
+    PROBE_SOON
     OFFER_SWEEP
     ROUTE_SEEN
     ");

@@ -87,6 +87,11 @@ pub(super) async fn finish(app: &App, org: &OrgCtx, flow: &Flow, raw_query: &str
     let mut tx = app.store().tenant(org).await?;
     tx.offer_replace(&offers).await?;
     tx.commit().await?;
+    // Who logs in again and unticks a page takes its token from whoever had it (`messenger.md` 4 no. 1). Whether that
+    // happened, each connection of this person asks with its own token, on behalf of its own organization.
+    let mut tx = app.store().global().await?;
+    tx.probe_soon(Provider::Messenger, &person).await?;
+    tx.commit().await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::scene::{Answer, FERN, LARK, Scene};
 use agenstack_app::care;
+use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -77,6 +78,29 @@ both_databases! {
         care::round(scene.running.app.clone()).await;
         let thread = scene.write(LARK.page, "Bo", "hello").await;
         assert_eq!(thread.last().unwrap().0, "page");
+    }
+
+    async fn a_page_left_unticked_at_another_organizations_login_is_found_at_once_and_shown_at_its_own(db: TestDb) {
+        const STALL: &str = "100000000000003";
+        let scene = Scene::on(db).await;
+        let lark = scene.connected("Lark Supply", LARK).await;
+        let fern = scene.connected("Fern Goods", FERN).await;
+        let moss = scene.tenant("Moss Market").await;
+        // Lena logs in for a second organization and leaves the first one's page unticked.
+        let url = moss.begin("messenger", "").await;
+        let untick = vec![LARK.page.into()];
+        let walk = Walk { person: Some(LARK.facebook.into()), untick, ..Walk::default() };
+        let back = walk.through(&url).await.expect("she continues");
+        moss.come_back(&back).await;
+        assert_eq!(moss.choose_page(STALL).await.status, StatusCode::CREATED);
+        care::round(scene.running.app.clone()).await;
+        let it = lark.integration("messenger").await;
+        assert_eq!((it["status"].clone(), it["last_error"]["code"].clone()), (json!("needs_reconnect"), json!("token_invalid")));
+        assert!(it["last_error"]["message"].as_str().unwrap().contains("unticked"), "{it}");
+        assert_eq!(moss.integration("messenger").await["status"], "connected");
+        assert_eq!(fern.integration("messenger").await["status"], "connected");
+        lark.connect_page(LARK.facebook, LARK.page).await;
+        assert_eq!(lark.integration("messenger").await["status"], "connected");
     }
 
     async fn a_frozen_shop_is_paused_and_comes_back_by_itself(db: TestDb) {

@@ -113,7 +113,7 @@ pub(crate) async fn decide(State(sandbox): State<Sandbox>, body: Bytes) -> Respo
         let (person, ticked) = (one("person").to_owned(), many("page"));
         // What is not ticked this time is taken away, also from whoever got it before.
         for token in world.meta_tokens.values_mut().filter(|t| t.person == person) {
-            token.dead |= token.page.as_ref().is_some_and(|p| !ticked.contains(p));
+            token.granted.retain(|page| ticked.contains(page));
         }
         let code = random_hex(24);
         let granted = Code {

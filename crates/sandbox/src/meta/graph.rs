@@ -17,6 +17,7 @@ const LONG_SECS: i64 = 5_183_944;
 const SHORT_SECS: i64 = 5_400;
 /// Fewer than the real one gives, so that whoever does not follow the pages of a list is found out.
 const LIST_SIZE: usize = 5;
+const UNTICKED: &str = "Any of the pages_read_engagement, pages_manage_metadata permissions must be granted before impersonating a user's page.";
 
 pub(super) type Fields = HashMap<String, String>;
 
@@ -116,6 +117,7 @@ fn route(
     let known = world.meta_tokens.get(token).cloned();
     let live = match known {
         Some(t) if t.dead => return error(190, Some(460), "The session has been invalidated"),
+        Some(t) if t.is_unticked() => return error(190, None, UNTICKED),
         Some(t) if t.expires_at != 0 && t.expires_at <= clock::now() => {
             return error(190, Some(463), "Session has expired");
         }
@@ -222,7 +224,7 @@ fn debug_token(sandbox: &Sandbox, token: &str) -> Answer {
             }
         })
         .collect();
-    let valid = !t.dead && (t.expires_at == 0 || t.expires_at > clock::now());
+    let valid = !t.dead && !t.is_unticked() && (t.expires_at == 0 || t.expires_at > clock::now());
     let mut data = json!({
         "app_id": sandbox.settings().meta_app_id, "type": if t.page.is_some() { "PAGE" } else { "USER" },
         "application": "AgenStack", "is_valid": valid, "issued_at": 0, "expires_at": t.expires_at,
@@ -237,7 +239,9 @@ fn debug_token(sandbox: &Sandbox, token: &str) -> Answer {
 
 /// A page's token: one for each person, page and kind, as long as nothing takes it away.
 fn page_token(world: &mut World, user: &MetaToken, page: &str) -> String {
-    let same = |t: &MetaToken| !t.dead && t.person == user.person && t.page.as_deref() == Some(page);
+    let same = |t: &MetaToken| {
+        !t.dead && !t.is_unticked() && t.person == user.person && t.page.as_deref() == Some(page)
+    };
     if let Some((token, _)) =
         world.meta_tokens.iter().find(|(_, t)| same(t) && (t.expires_at == 0) == user.long_lived)
     {
@@ -288,11 +292,7 @@ fn object(world: &mut World, t: &MetaToken, id: &str) -> Answer {
             None => t.granted.iter().any(|p| p == id),
         };
         if !allowed {
-            return error(
-                190,
-                None,
-                "Any of the pages_read_engagement, pages_manage_metadata permissions must be granted before impersonating a user's page.",
-            );
+            return error(190, None, UNTICKED);
         }
         let mut body = json!({"id": id, "name": name});
         if t.page.is_none() && world.persons[&t.person].pages.iter().any(|r| r.page == id && r.has_token) {

@@ -29,6 +29,8 @@ statements! { Global;
             ORDER BY COALESCE(probed_at, connected_at) LIMIT $4)
           AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
         RETURNING organization_id, id";
+    PROBE_SOON = "UPDATE integrations SET probed_at = 0
+        WHERE provider = $1 AND acting_user_id = $2 AND status IN ('connected', 'paused')";
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
     ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1";
 }
@@ -163,6 +165,14 @@ impl GlobalTx {
             limit
         )?;
         rows.into_iter().map(due).collect()
+    }
+
+    /// Makes the connections that a person made at a provider due for a probe, in whichever organizations; how many.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn probe_soon(&mut self, provider: Provider, actor: &str) -> Result<u64, StoreError> {
+        execute!(self, PROBE_SOON, provider.as_str(), actor)
     }
 
     /// Forgets pages that were offered and not chosen in time, with their tokens.

@@ -5,6 +5,7 @@ use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
 use agenstack_store::both_databases;
 use agenstack_store::testing::{World, postgres, tokens};
+use std::collections::BTreeSet;
 
 both_databases! {
     async fn the_owner_of_an_account_is_found_by_account_and_by_connection(db: TestDb) {
@@ -130,6 +131,30 @@ both_databases! {
             assert_eq!(claimed.iter().map(|(_, id)| id).collect::<Vec<_>>(), expected);
             tx.commit().await.unwrap();
         }
+    }
+
+    async fn what_a_person_connected_can_be_made_due_for_a_probe_at_once(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let one = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let two = w.connection(&db.store, &ash, Provider::Messenger, "2").await;
+        let ended = w.connection(&db.store, &ash, Provider::Messenger, "3").await;
+        w.connection(&db.store, &ash, Provider::Kustomer, "1").await;
+        let mut tx = db.store.tenant(&ash).await.unwrap();
+        let others = w.integration(ash.org(), Provider::Messenger, "4");
+        let others = Integration { acting_user_id: Some("another".into()), ..others };
+        tx.integration_put(&others, &tokens("x"), None, true).await.unwrap();
+        tx.integration_end(&ended.id, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let before = w.now().plus_millis(-1);
+        let mut tx = db.store.global().await.unwrap();
+        assert!(tx.probe_claim(w.now(), before, before, 9).await.unwrap().is_empty());
+        assert_eq!(tx.probe_soon(Provider::Messenger, "acting").await.unwrap(), 2);
+        let claimed = tx.probe_claim(w.now(), before, before, 9).await.unwrap();
+        let claimed: BTreeSet<_> = claimed.iter().map(|(_, id)| id).collect();
+        assert_eq!(claimed, BTreeSet::from([&one.id, &two.id]));
+        assert!(tx.probe_claim(w.now(), before, before, 9).await.unwrap().is_empty());
     }
 }
 

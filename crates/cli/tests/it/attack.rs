@@ -427,12 +427,7 @@ both_databases! {
     async fn attack_34_a_row_that_holds_a_plain_password_lets_nobody_in(db: TestDb) {
         let scene = Scene::on(db).await;
         let v = scene.tenant("V").await;
-        const SQL: &str = "UPDATE users SET password_hash = 'plain password 1'";
-        match (scene.db.store.sqlite(), scene.db.store.postgres()) {
-            (Some(pool), _) => sqlx::query(SQL).execute(pool).await.map(drop).unwrap(),
-            (_, Some(pool)) => sqlx::query(SQL).execute(pool).await.map(drop).unwrap(),
-            _ => unreachable!("a store is one of the two"),
-        }
+        run(&scene, "UPDATE users SET password_hash = 'plain password 1'").await;
         let answer = scene.browser().post("/api/auth/login", json!({"email": v.email, "password": "plain password 1"})).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }

@@ -5,4 +5,5 @@ pub mod doctor;
 pub mod keys;
 pub mod migrate;
 pub mod sandbox;
+pub mod scan;
 pub mod serve;

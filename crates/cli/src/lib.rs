@@ -54,6 +54,8 @@ enum Command {
     /// The master key
     #[command(subcommand)]
     Keys(command::keys::Command),
+    /// Find what still ties a code base to a single customer
+    Scan(command::scan::Arguments),
     /// The emulated providers alone
     Sandbox(command::sandbox::Arguments),
 }
@@ -131,6 +133,7 @@ pub fn run(
         Command::Migrate(a) => wiring::block_on(command::migrate::run(&given, a)),
         Command::Doctor => wiring::block_on(command::doctor::run(&given)),
         Command::Keys(c) => wiring::block_on(command::keys::run(&given, &c)),
+        Command::Scan(a) => command::scan::run(&given, a),
         Command::Sandbox(a) => wiring::block_on(command::sandbox::run(&given, a)),
     };
     match outcome {

@@ -16,6 +16,11 @@ pub(crate) fn warn(text: &str) {
     eprintln!("warning: {text}");
 }
 
+/// What is good to know on the way.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Why it did not work.
 pub(crate) fn error(text: &str) {
     for line in text.lines() {

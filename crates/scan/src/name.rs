@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 
 /// The part of `rules.toml` that tells by whom a setting is owned.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Names {
     /// Prefixes that front-end bundlers publish.
     pub published_prefixes: Vec<String>,

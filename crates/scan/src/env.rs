@@ -71,11 +71,13 @@ pub(crate) fn uses(rules: &Rules, source: &Source<'_>, line: usize) -> Vec<Use> 
             continue;
         }
         let Some(value) = used(rules, source, line, before, after) else { continue };
-        let value = value.map(|r| range.start + inner.end + r.start..range.start + inner.end + r.end);
+        let absolute = |r: Range<usize>| range.start + inner.end + r.start..range.start + inner.end + r.end;
+        let value = value.map(absolute);
         if value.as_ref().is_some_and(|r| is_nothing(rules, &source.text[r.clone()])) {
             continue;
         }
-        let fallback = is_fallback(rules, source, line, before, after);
+        let (fallback, literal) = fallback(rules, source, line, before, after);
+        let value = value.or(literal.map(absolute));
         found.push(Use { span: at..at + name.len(), name: name.to_owned(), value, fallback });
     }
     found
@@ -155,7 +157,12 @@ fn used(
     if quote.is_none() && env.destructured.is_match(after) && before.contains('{') {
         return Some(None);
     }
-    if quote.is_none() && before.trim().is_empty() && env.declared.is_match(after) {
+    if quote.is_none()
+        && before.split_whitespace().all(|word| {
+            matches!(word, "readonly" | "public" | "private" | "declare" | "static" | "let" | "var")
+        })
+        && env.declared.is_match(after)
+    {
         return Some(None);
     }
     let alone = before.trim().is_empty() && (after.trim() == "," || after.trim().is_empty());
@@ -196,7 +203,7 @@ fn in_data(
         let opens = text.starts_with(['{', '[']);
         return match () {
             () if opens => Some(None),
-            () if sentence && source.kind == Kind::Json => None,
+            () if sentence && source.kind == Kind::Json && !after.starts_with('=') => None,
             () => Some(Some(value.range())),
         };
     }
@@ -221,18 +228,26 @@ fn in_data(
     None
 }
 
-fn is_fallback(rules: &Rules, source: &Source<'_>, line: usize, before: &str, after: &str) -> bool {
+fn fallback(
+    rules: &Rules,
+    source: &Source<'_>,
+    line: usize,
+    before: &str,
+    after: &str,
+) -> (bool, Option<Range<usize>>) {
     let env = &rules.env;
+    let given = env.fallback_after.captures(after).or_else(|| env.fallback_argument.captures(after));
+    let given = given.and_then(|found| found.name("value")).filter(|value| {
+        let bare = value.as_str().trim_matches(['"', '\'', '`']);
+        !is_placeholder(rules, bare) && source.kind != Kind::Json
+    });
+    let literal = given.map(|value| value.range());
     if env.fallback_before.is_match(before) {
-        return true;
+        return (true, literal);
     }
     let prior = (0..line).rev().map(|n| source.line(n)).find(|text| !text.trim().is_empty());
     if source.kind.class() != Class::Data && prior.is_some_and(|text| env.fallback_above.is_match(text)) {
-        return true;
+        return (true, literal);
     }
-    let given = env.fallback_after.captures(after).or_else(|| env.fallback_argument.captures(after));
-    given.and_then(|found| found.name("value")).is_some_and(|value| {
-        let bare = value.as_str().trim_matches(['"', '\'', '`']);
-        !is_placeholder(rules, bare)
-    }) && source.kind != Kind::Json
+    (literal.is_some(), literal)
 }

@@ -375,7 +375,15 @@ impl Looker {
                 let named = hit.name.is_some() || other.name.is_some();
                 !apart && (!named || hit.category == Category::TenantLiteral && hit.name.is_none())
             };
-            if !kept.iter().any(covers) {
+            // The account that a setting of one customer holds is told with the setting.
+            let told = |other: &Hit<'_>| {
+                hit.category == Category::TenantLiteral
+                    && other.name.is_some()
+                    && other.value.start <= hit.span.start
+                    && hit.span.end <= other.value.end
+            };
+            let told = kept.iter().any(told);
+            if !told && !kept.iter().any(covers) {
                 kept.push(hit);
             }
         }

@@ -8,19 +8,25 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeSet;
 
+mod planted;
+
 /// Fills in what examples leave out, from a counter: equal on every machine and never a real secret.
-pub(crate) struct Filler(u64);
+pub(crate) struct Filler {
+    state: u64,
+    /// Every value so far.
+    pub made: Vec<String>,
+}
 
 impl Filler {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, made: Vec::new() }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
     }
 
     fn of(&mut self, alphabet: &str, n: usize) -> String {
@@ -74,6 +80,7 @@ impl Filler {
             match value {
                 Some((close, value)) => {
                     out.push_str(&value);
+                    self.made.push(value);
                     rest = &tail[close + 1..];
                 }
                 None => {

@@ -98,9 +98,11 @@ mod tests {
 
     #[test]
     fn names_stay_and_values_go() {
+        // agenstack: allow the subject of this test
         let line = "  const a = process.env.SHOPIFY_TOKEN || 'quite secret'; // and 'this' too";
         assert_eq!(
             excerpt(line, &[], 24, &["SHOPIFY_TOKEN"], Some(line.find("//").unwrap())),
+            // agenstack: allow the subject of this test
             "const a = process.env.SHOPIFY_TOKEN || '****';"
         );
         assert_eq!(excerpt("export KEY_A=abc def", &[], 7, &[], None), "export KEY_A=**** def");

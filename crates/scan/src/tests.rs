@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeSet;
 
 mod planted;
+mod tree;
 
 /// Fills in what examples leave out, from a counter: equal on every machine and never a real secret.
 pub(crate) struct Filler {
@@ -124,4 +125,13 @@ fn every_rule_finds_its_examples_and_lets_the_others_pass() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(Kind::of(std::path::Path::new("a.pem")), Kind::Other);
+}
+
+/// Not only the committed files: whatever lies in the tree and is not ignored.
+#[test]
+fn a_scan_of_this_project_finds_nothing() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let report = crate::scan(&root, &Options::new(FingerprintKey::new([7; 32])), &|_| ()).unwrap();
+    assert!(report.findings.is_empty(), "{}", crate::format::table(&report, false));
+    assert!(report.summary.files > 200, "only {} files", report.summary.files);
 }

@@ -11,9 +11,11 @@ use std::path::PathBuf;
 
 /// How it was called.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 1 if anything is found at or above --fail-on, 2 if the command line is wrong.\n\
+#[command(
+    after_help = "Exit code 1 if anything is found at or above --fail-on, 2 if the command line is wrong.\n\
     A line is let pass by a comment on it, or alone on the line above:  agenstack: allow REASON\n\
-    docs/scan.md explains each finding and what to do.")]
+    docs/scan.md explains each finding and what to do."
+)]
 pub struct Arguments {
     /// The code base: a directory, or one file
     #[arg(value_name = "DIR")]
@@ -96,7 +98,8 @@ fn scan(given: &Given, arguments: Arguments) -> anyhow::Result<u8> {
     let place = arguments.baseline.map(|file| given.location.directory.join(file));
     let known = match &place {
         Some(file) if file.exists() => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
             let baseline = Baseline::parse(&text)?;
             key = baseline.key()?;
             Some(baseline)
@@ -147,6 +150,63 @@ fn bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner} {pos} files, {per_sec}").expect("the template is constant");
+    let style =
+        ProgressStyle::with_template("{spinner} {pos} files, {per_sec}").expect("the template is constant");
     ProgressBar::new_spinner().with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{FAILED, OK, USAGE, run};
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    fn call(folder: &Path, words: &[&str]) -> u8 {
+        let words = ["agenstack", "scan"].iter().chain(words).map(OsString::from);
+        run(words, [].into(), folder.to_owned())
+    }
+
+    #[test]
+    fn the_exit_code_tells_whether_anything_is_bad_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(call(folder.path(), &["."]), OK);
+        // agenstack: allow the subject of this test
+        std::fs::write(folder.path().join("a.js"), "const t = process.env.KUSTOMER_SUBDOMAIN;\n").unwrap();
+        for format in ["table", "json", "sarif", "markdown"] {
+            assert_eq!(call(folder.path(), &[".", "--format", format]), FAILED);
+        }
+        assert_eq!(call(folder.path(), &[".", "--fail-on", "critical"]), OK);
+        assert_eq!(call(folder.path(), &[".", "--exclude", "*.js"]), OK);
+        assert_eq!(call(folder.path(), &["a.js"]), FAILED);
+    }
+
+    #[test]
+    fn a_command_line_that_makes_no_sense_ends_with_2() {
+        let folder = tempfile::tempdir().unwrap();
+        for words in [
+            &["nowhere"][..],
+            &[],
+            &[".", "--tenant", "a"],
+            &[".", "--fail-on", "never"],
+            &[".", "--include", "a[", "--exclude", "{"],
+        ] {
+            assert_eq!(call(folder.path(), words), USAGE, "{words:?}");
+        }
+        assert_eq!(call(folder.path(), &[".", "--history"]), FAILED);
+    }
+
+    #[test]
+    fn a_baseline_is_written_once_and_then_lets_pass_what_it_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        // agenstack: allow the subject of this test
+        let read = "const t = process.env.KUSTOMER_SUBDOMAIN;\n";
+        std::fs::write(folder.path().join("a.js"), read).unwrap();
+        let words = [".", "--baseline", "known.json"];
+        assert_eq!(call(folder.path(), &words), FAILED);
+        assert_eq!(call(folder.path(), &words), OK);
+        std::fs::write(folder.path().join("b.js"), read).unwrap();
+        assert_eq!(call(folder.path(), &words), FAILED);
+        std::fs::write(folder.path().join("known.json"), "{}").unwrap();
+        assert_eq!(call(folder.path(), &words), FAILED);
+    }
 }

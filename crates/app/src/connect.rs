@@ -20,6 +20,7 @@ use crate::account::{Session, org_ctx};
 use crate::error::AppError;
 use crate::job::Job;
 use crate::live::Topic;
+use crate::state::Change;
 use crate::token::place;
 use crate::{App, new_id};
 use agenstack_core::clock::Timestamp;
@@ -34,6 +35,7 @@ use agenstack_core::sealed::{Place, Sealed};
 use agenstack_providers::TokenGrant;
 use agenstack_store::StoreError;
 use agenstack_store::global::flow::Flow;
+use agenstack_store::tenant::integration::Ends;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -345,8 +347,17 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
         acting_user_id: ready.acting_user_id,
         webhook_id: ready.webhook.map(|(id, _)| id),
     };
-    match tx.integration_put(&it, &tokens, ready.grant.refresh_expires_at, former.is_none()).await {
+    let ends = Ends {
+        refresh: ready.grant.refresh_expires_at,
+        renew_at: crate::token::renew_at(app, it.provider, &ready.grant, now),
+    };
+    match tx.integration_put(&it, &tokens, ends, former.is_none()).await {
         Ok(()) => {}
+        Err(StoreError::NotFound(_)) => {
+            let message =
+                "Somebody else connected this account at the same moment. Look whether it is connected now.";
+            return Err(AppError::conflict("conflict", message).into());
+        }
         // The unique index is the judge: two organizations that connect at once find it here.
         Err(StoreError::Conflict(_)) => return Err(Refusal::because("owned_by_another")),
         Err(e) => return Err(e.into()),
@@ -355,6 +366,13 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     tx.event_wake(now).await?;
     tx.job_wake(now).await?;
     audit(app, org, &mut tx, "integration.connect", it.id.as_str(), now).await?;
+    let (code, message) = match former {
+        Some(_) => ("reconnected", "The account was authorized again."),
+        None => ("connected", "The account was connected."),
+    };
+    let change =
+        Change { generation: it.generation, status: ConnectionStatus::Connected, code, message, at: now };
+    crate::state::changed(app, org, &mut tx, &it.id, change).await?;
     crate::job::add(app, &mut tx, &Job::AdoptEvents { integration: it.id.clone() }, it.id.as_str(), now)
         .await?;
     tx.commit().await?;
@@ -381,14 +399,18 @@ pub(crate) async fn audit(
     subject: &str,
     at: Timestamp,
 ) -> Result<(), AppError> {
-    let actor = match &org.ctx().actor {
+    Ok(tx.audit_add(&new_id!(app, AuditId, at), &actor(org), action, subject, at).await?)
+}
+
+/// Who does it, as a word that logs may hold.
+pub(crate) fn actor(org: &OrgCtx) -> String {
+    match &org.ctx().actor {
         Actor::User(id) => id.as_str().to_owned(),
         Actor::Provider(provider) => provider.as_str().to_owned(),
         Actor::Worker => "worker".to_owned(),
         Actor::Operator => "operator".to_owned(),
         Actor::Anonymous => "anonymous".to_owned(),
-    };
-    Ok(tx.audit_add(&new_id!(app, AuditId, at), &actor, action, subject, at).await?)
+    }
 }
 
 /// A refusal outside a callback, as the API answers it.

@@ -62,6 +62,7 @@ pub async fn list(
         })
         .transpose()?;
     let filter = EventFilter {
+        integration: None,
         provider: query.provider,
         topic: query.topic.clone().filter(|t| !t.is_empty()),
         state: query.state,

@@ -5,6 +5,7 @@ use crate::bot::{self, Decision, Input};
 use crate::conversation::{NewMessage, add_message, order_key};
 use crate::error::AppError;
 use crate::ingest::{conversation_key, payload_place};
+use crate::integration::Ending;
 use crate::job::{self, Job};
 use crate::live::Topic;
 use crate::{App, new_id, token};
@@ -391,14 +392,17 @@ async fn shopify(
     json::parse(payload).map_err(|_| unreadable())?;
     match event.topic.as_str() {
         // It may come late, after a reinstallation: the shop is asked before anything is erased (`shopify.md` 4.3 no. 4).
+        "app/uninstalled" if is_over(event, it) => {
+            tracing::info!(integration.id = %it.id, "an uninstallation from before a reinstallation was ignored");
+        }
         "app/uninstalled" => match crate::integration::probe(app, org, it).await {
             Ok(_) => tracing::info!(integration.id = %it.id, "an uninstallation that is over was ignored"),
             Err(AppError::Provider(e)) if matches!(e.kind, Kind::Unauthorized | Kind::GrantRejected) => {
                 let current = token_free(app, org, it).await?;
-                crate::integration::end(app, org, &current, "integration.uninstalled").await?;
+                crate::integration::end(app, org, &current, &UNINSTALLED, false).await?;
             }
             Err(AppError::Conflict { code: "needs_reconnect" | "not_connected", .. }) => {
-                crate::integration::end(app, org, it, "integration.uninstalled").await?;
+                crate::integration::end(app, org, it, &UNINSTALLED, false).await?;
             }
             Err(e) => return Err(e),
         },
@@ -427,6 +431,19 @@ async fn shopify(
     done(app, org, lease).await?;
     app.live().changed(org.org(), Topic::Events);
     Ok(())
+}
+
+/// Why a connection ends that was removed at the shop. There is nobody left to tell: its token is dead.
+const UNINSTALLED: Ending<'static> = Ending {
+    action: "integration.uninstalled",
+    code: "uninstalled",
+    message: "AgenStack was uninstalled at the shop.",
+};
+
+/// Whether an event tells of a time before the account was connected (anew): by the generation it was accepted for, or
+/// by when the provider says that it happened (`shopify.md` 4.3 no. 4).
+fn is_over(event: &Event, it: &Integration) -> bool {
+    event.generation < it.generation || event.triggered_at.is_some_and(|at| at < it.connected_at)
 }
 
 async fn token_free(app: &App, org: &OrgCtx, it: &Integration) -> Result<Integration, AppError> {

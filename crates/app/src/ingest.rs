@@ -6,6 +6,7 @@
 
 use crate::error::AppError;
 use crate::{App, new_id};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
 use agenstack_core::id::{EventId, IntegrationId};
 use agenstack_core::integration::Provider;
@@ -77,6 +78,7 @@ struct Part {
     dedup_key: String,
     order_key: String,
     payload: Vec<u8>,
+    triggered_at: Option<Timestamp>,
 }
 
 /// A delivery of Shopify, of whichever shop.
@@ -103,6 +105,7 @@ pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> 
         topic: delivery.topic,
         external_id: delivery.webhook_id,
         payload: body.to_vec(),
+        triggered_at: delivery.triggered_at,
     };
     accept(app, ctx, Provider::Shopify, vec![part]).await
 }
@@ -136,6 +139,7 @@ pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -
         dedup_key: e.dedup_key.clone(),
         order_key: conversation_key(e.page_id.as_str(), e.psid.as_deref()),
         payload: single(&e),
+        triggered_at: e.timestamp,
     });
     accept(app, ctx, Provider::Messenger, parts.collect()).await
 }
@@ -188,6 +192,7 @@ pub async fn kustomer(
         dedup_key: format!("{id}:{}", event.id),
         order_key: format!("{id}:{}", event.conversation_id.as_deref().unwrap_or("-")),
         payload: body.to_vec(),
+        triggered_at: None,
     };
     accept(app, ctx, Provider::Kustomer, vec![part]).await
 }
@@ -232,6 +237,7 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
             order_key: part.order_key,
             payload,
             received_at: ctx.now,
+            triggered_at: part.triggered_at,
         };
         sealed.push((route, part.account, incoming));
     }

@@ -3,12 +3,14 @@
 use crate::App;
 use crate::connect::audit;
 use crate::error::AppError;
+use crate::farewell;
 use crate::live::Topic;
+use crate::state::Change;
 use crate::token::{self, place};
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::id::IntegrationId;
+use agenstack_core::id::{FarewellId, IntegrationId};
 use agenstack_core::integration::{
-    AccountIdentifier, ConnectionStatus, Integration, PageId, Provider, ShopDomain, Subdomain,
+    AccountIdentifier, ConnectionStatus, Integration, PageId, Provider, ShopDomain, StateChange, Subdomain,
 };
 use agenstack_core::policy::Action;
 use agenstack_providers::ProviderError;
@@ -45,6 +47,18 @@ pub async fn get(app: &App, org: &OrgCtx, id: &str) -> Result<Integration, AppEr
     let id = IntegrationId::parse(id).ok_or(AppError::NotFound)?;
     let found = app.store().tenant_read(org).await?.integration_find(&id).await?;
     found.filter(|it| it.status != ConnectionStatus::Disconnected).ok_or(AppError::NotFound)
+}
+
+/// How one of them came to be as it is: its latest changes of state, newest first. Also of one that has ended.
+///
+/// # Errors
+/// [`AppError::NotFound`] for an id of another organization and for text that is no id.
+pub async fn history(app: &App, org: &OrgCtx, id: &str) -> Result<Vec<StateChange>, AppError> {
+    org.require(Action::IntegrationRead)?;
+    let id = IntegrationId::parse(id).ok_or(AppError::NotFound)?;
+    let mut tx = app.store().tenant_read(org).await?;
+    tx.integration_find(&id).await?.ok_or(AppError::NotFound)?;
+    Ok(tx.history_list(&id, 50).await?)
 }
 
 /// Calls the provider with the connection's token, cheaply, and says what it found. What can be mended without a
@@ -106,17 +120,21 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
             let messenger = app.messenger()?;
             let page = PageId::parse(page_id).ok_or(AppError::NotFound)?;
             let page = &page;
-            let (name, mended) = token::call(app, org, it, |token: SecretString| async move {
+            let (name, grant, mended) = token::call(app, org, it, |token: SecretString| async move {
                 let info = messenger.page_info(page, &token).await?;
+                let grant = messenger.check_page_token(page, &token).await?;
                 let have = messenger.subscription(page, &token).await?;
                 let complete =
                     agenstack_providers::messenger::NEEDED_FIELDS.iter().all(|f| have.iter().any(|h| h == f));
                 if !complete {
                     messenger.subscribe(page, &token).await?;
                 }
-                Ok::<_, ProviderError>((info.name, !complete))
+                Ok::<_, ProviderError>((info.name, grant, !complete))
             })
             .await?;
+            let mut tx = app.store().tenant(org).await?;
+            tx.integration_scopes(&it.id, it.generation, &grant.scopes, &grant.missing_permissions()).await?;
+            tx.commit().await?;
             let mended = if mended { " Its subscription had been lost and was set again." } else { "" };
             Ok(format!("{name} answers, and its messages reach us.{mended}"))
         }
@@ -150,72 +168,95 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
     }
 }
 
-/// Ends a connection: the provider is told, queued work is cancelled and the tokens are erased. If the provider does
-/// not answer, the connection ends here all the same.
+/// Whether the provider knows of a disconnection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It was told, or there was nobody to tell.
+    Now,
+    /// It did not answer; it is told later, for about a day.
+    Later,
+}
+
+/// Ends a connection: queued work is cancelled, the tokens are erased, and the provider is told, now or as soon as it
+/// answers. Ending what has ended already does nothing.
 ///
 /// # Errors
-/// If the role is too small or there is no such connection.
-pub async fn disconnect(app: &App, org: &OrgCtx, id: &str) -> Result<(), AppError> {
-    let it = get(app, org, id).await?;
+/// If the role is too small or there never was such a connection.
+pub async fn disconnect(app: &App, org: &OrgCtx, id: &str) -> Result<Told, AppError> {
     org.require(Action::IntegrationManage)?;
-    if let Err(error) = tell_provider(app, org, &it).await {
-        tracing::warn!(org.id = %org.org(), integration.id = %it.id, code = error.code(), "the provider was not told of a disconnection");
+    let id = IntegrationId::parse(id).ok_or(AppError::NotFound)?;
+    let found = app.store().tenant_read(org).await?.integration_find(&id).await?;
+    let it = found.ok_or(AppError::NotFound)?;
+    if it.status == ConnectionStatus::Disconnected {
+        return Ok(Told::Now);
     }
-    end(app, org, &it, "integration.disconnect").await
+    let reason = Ending { action: "integration.disconnect", code: "disconnected", message: DISCONNECTED };
+    let Some(farewell) = end(app, org, &it, &reason, true).await? else { return Ok(Told::Now) };
+    // At once, so that it is true when the person reads it. What fails here is in the queue already.
+    match farewell::say(app, org, &farewell).await {
+        Ok(()) => Ok(Told::Now),
+        Err(error) => {
+            tracing::warn!(org.id = %org.org(), integration.id = %it.id, code = error.code(), "the provider is told of a disconnection later");
+            Ok(Told::Later)
+        }
+    }
 }
 
-/// Erases the tokens and cancels what is queued, in one transaction.
-pub(crate) async fn end(app: &App, org: &OrgCtx, it: &Integration, action: &str) -> Result<(), AppError> {
+const DISCONNECTED: &str = "The account was disconnected here.";
+
+/// Why a connection ends.
+pub(crate) struct Ending<'a> {
+    /// The deed, for the audit log.
+    pub action: &'a str,
+    /// Why, as a stable word.
+    pub code: &'a str,
+    /// Why, in one plain sentence.
+    pub message: &'a str,
+}
+
+/// Erases the tokens and cancels what is queued, in one transaction. With `tell` it also keeps what is to be said to
+/// the provider, and gives its id.
+pub(crate) async fn end(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    why: &Ending<'_>,
+    tell: bool,
+) -> Result<Option<FarewellId>, AppError> {
     let now = app.now();
-    let mut tx = app.store().tenant(org).await?;
-    if !tx.integration_end(&it.id, it.generation).await? {
-        // It was connected anew, or ended, at the same moment; what stands now is not ours to end.
-        return Ok(());
-    }
-    tx.event_cancel(&it.id, it.generation, "The connection was ended before this was handled.").await?;
-    tx.message_cancel(&it.id, "The connection was ended before this was sent.").await?;
-    audit(app, org, &mut tx, action, it.id.as_str(), now).await?;
-    tx.commit().await?;
-    app.live().changed(org.org(), Topic::Integrations);
-    tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, "disconnected");
-    Ok(())
-}
-
-async fn tell_provider(app: &App, org: &OrgCtx, it: &Integration) -> Result<(), AppError> {
-    match &it.account_identifier {
-        AccountIdentifier::Shopify { shop, .. } => {
-            let (shopify, shop) = (app.shopify()?, ShopDomain::parse(shop).ok_or(AppError::NotFound)?);
-            let shop = &shop;
-            // Takes the webhook subscriptions along (`shopify.md` 4.1).
-            token::call(app, org, it, |t: SecretString| async move { shopify.uninstall(shop, &t).await })
-                .await
+    loop {
+        let farewell = if tell { farewell::prepare(app, org, it).await? } else { None };
+        let mut tx = app.store().tenant(org).await?;
+        if let Some((_, seen)) = &farewell
+            && !seen.are(&tx.integration_tokens(&it.id).await?)
+        {
+            // Renewed while they were sealed anew: the renewed ones are what the provider knows.
+            continue;
         }
-        AccountIdentifier::Messenger { page_id, .. } => {
-            let (messenger, page) = (app.messenger()?, PageId::parse(page_id).ok_or(AppError::NotFound)?);
-            let page = &page;
-            let told =
-                token::call(
-                    app,
-                    org,
-                    it,
-                    |t: SecretString| async move { messenger.unsubscribe(page, &t).await },
-                );
-            match told.await {
-                Ok(()) => Ok(()),
-                // A dead page token cannot unsubscribe; the app itself can (`messenger.md` 1.10).
-                Err(_) => Ok(messenger.unsubscribe_as_app(page).await?),
-            }
+        if !tx.integration_end(&it.id, it.generation).await? {
+            // It was connected anew, or ended, at the same moment; what stands now is not ours to end.
+            return Ok(None);
         }
-        AccountIdentifier::Kustomer { subdomain, .. } => {
-            let (kustomer, account) =
-                (app.kustomer(), Subdomain::parse(subdomain).ok_or(AppError::NotFound)?);
-            let Some(webhook) = it.webhook_id.as_deref() else { return Ok(()) };
-            let account = &account;
-            token::call(app, org, it, |t: SecretString| async move {
-                kustomer.webhook_delete(account, &t, webhook).await
-            })
-            .await
-        }
+        tx.event_cancel(&it.id, it.generation, "The connection was ended before this was handled.").await?;
+        tx.message_cancel(&it.id, "The connection was ended before this was sent.").await?;
+        tx.transfer_withdraw(&it.id).await?;
+        audit(app, org, &mut tx, why.action, it.id.as_str(), now).await?;
+        let change = Change {
+            generation: it.generation + 1,
+            status: ConnectionStatus::Disconnected,
+            code: why.code,
+            message: why.message,
+            at: now,
+        };
+        crate::state::changed(app, org, &mut tx, &it.id, change).await?;
+        let id = match &farewell {
+            Some((farewell, _)) => Some(farewell::keep(app, &mut tx, farewell).await?),
+            None => None,
+        };
+        tx.commit().await?;
+        app.live().changed(org.org(), Topic::Integrations);
+        tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, "disconnected");
+        return Ok(id);
     }
 }
 

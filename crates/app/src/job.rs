@@ -9,7 +9,7 @@ use crate::{App, new_id, token};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery, Message};
 use agenstack_core::ctx::{OrgCtx, Route};
-use agenstack_core::id::{ConversationId, IntegrationId, JobId, MessageId};
+use agenstack_core::id::{ConversationId, FarewellId, IntegrationId, JobId, MessageId};
 use agenstack_core::integration::{AccountIdentifier, PageId, Provider, Subdomain};
 use agenstack_providers::ProviderError;
 use agenstack_providers::kustomer::{Direction, Turn};
@@ -41,6 +41,11 @@ pub enum Job {
         /// The conversation.
         conversation: ConversationId,
     },
+    /// Tells a provider that a connection has ended.
+    SayFarewell {
+        /// What is to be said.
+        farewell: FarewellId,
+    },
     /// Writes a customer's message into the conversation in Kustomer.
     Relay {
         /// The message.
@@ -55,6 +60,7 @@ impl Job {
             Job::SendMessage { .. } => "send_message",
             Job::HandOver { .. } => "hand_over",
             Job::Relay { .. } => "relay",
+            Job::SayFarewell { .. } => "say_farewell",
         }
     }
 }
@@ -68,7 +74,21 @@ pub(crate) async fn add(
     now: Timestamp,
 ) -> Result<(), AppError> {
     let subject = serde_json::to_string(job).expect("a deed is always JSON");
-    Ok(tx.job_add(&new_id!(app, JobId, now), job.kind(), &subject, order_key, now).await?)
+    Ok(tx.job_add(&new_id!(app, JobId, now), job.kind(), &subject, order_key, now, now).await?)
+}
+
+/// Queues a deed that is to wait a while.
+pub(crate) async fn add_later(
+    app: &App,
+    tx: &mut TenantTx,
+    job: &Job,
+    order_key: &str,
+    now: Timestamp,
+    secs: i64,
+) -> Result<(), AppError> {
+    let subject = serde_json::to_string(job).expect("a deed is always JSON");
+    let (id, due) = (new_id!(app, JobId, now), now.plus_secs(secs));
+    Ok(tx.job_add(&id, job.kind(), &subject, order_key, now, due).await?)
 }
 
 /// A leased deed: who may end it.
@@ -86,17 +106,30 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
         Job::SendMessage { message } => send_message(app, org, lease, &message).await,
         Job::HandOver { conversation } => hand_over(app, org, lease, &conversation).await,
         Job::Relay { message } => relay(app, org, lease, &message).await,
+        Job::SayFarewell { farewell } => {
+            crate::farewell::say(app, org, &farewell).await?;
+            done(app, org, lease).await
+        }
     }
 }
 
 /// A deed is dead: what it was about says so to people.
-pub(crate) async fn given_up(tx: &mut TenantTx, lease: &Lease<'_>, why: &str) -> Result<(), AppError> {
+pub(crate) async fn given_up(
+    app: &App,
+    org: &OrgCtx,
+    tx: &mut TenantTx,
+    lease: &Lease<'_>,
+    why: &str,
+) -> Result<(), AppError> {
     let subject = tx.job_subject(lease.id, lease.token).await?;
-    if let Ok(Job::SendMessage { message }) = serde_json::from_str(&subject)
-        && let Some(stored) = tx.message_find(&message).await?
-        && stored.delivery == Delivery::Queued
+    let job = serde_json::from_str(&subject).ok();
+    if let Some(Job::SendMessage { message }) = &job
+        && tx.message_find(message).await?.is_some_and(|m| m.delivery == Delivery::Queued)
     {
-        tx.message_delivery(&message, Delivery::Failed, Some(why)).await?;
+        tx.message_delivery(message, Delivery::Failed, Some(why)).await?;
+    }
+    if let Some(Job::SayFarewell { farewell }) = &job {
+        crate::farewell::given_up(app, org, tx, farewell).await?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub mod connect;
 pub mod conversation;
 pub mod error;
 pub mod event;
+mod farewell;
 pub mod handle;
 pub mod home;
 pub mod ingest;
@@ -25,6 +26,7 @@ pub mod live;
 pub mod password;
 pub mod privacy;
 pub mod rotation;
+mod state;
 pub mod token;
 pub mod worker;
 

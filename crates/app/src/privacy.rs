@@ -6,9 +6,10 @@ use crate::connect::audit;
 use crate::error::AppError;
 use crate::ingest::Refused;
 use crate::live::Topic;
+use crate::state::Change;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, OrgCtx};
-use agenstack_core::integration::{LastError, Provider};
+use agenstack_core::integration::{ConnectionStatus, LastError, Provider};
 use serde::Serialize;
 
 /// Bytes of the mark in a confirmation code.
@@ -75,6 +76,14 @@ async fn forget(
         let route = &owned.route;
         if tx.integration_forget(&route.integration, route.generation, &error).await? {
             audit(app, &org, &mut tx, action, route.integration.as_str(), ctx.now).await?;
+            let change = Change {
+                generation: route.generation,
+                status: ConnectionStatus::NeedsReconnect,
+                code,
+                message,
+                at: ctx.now,
+            };
+            crate::state::changed(app, &org, &mut tx, &route.integration, change).await?;
             tx.commit().await?;
             app.live().changed(org.org(), Topic::Integrations);
         }

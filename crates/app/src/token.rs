@@ -5,8 +5,11 @@
 use crate::App;
 use crate::error::AppError;
 use crate::live::Topic;
+use crate::state::Change;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
+use agenstack_core::entropy::bytes;
+use agenstack_core::event::backoff_millis;
 use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, LastError, Provider, ShopDomain, Subdomain,
@@ -21,6 +24,12 @@ use std::time::Duration;
 
 /// A token with less than this left is renewed before it is used (`shopify.md` 1.7).
 const AHEAD_SECS: i64 = 5 * 60;
+/// A Shopify token lives an hour, a Kustomer token a day: renewed off the path of requests with this much left, or up to
+/// half as much more, so that what was connected at once is not renewed at once (`shopify.md` 1.7, `kustomer.md` 1.6).
+const SHOPIFY_EARLY_SECS: i64 = 10 * 60;
+const KUSTOMER_EARLY_SECS: i64 = 5 * 3600;
+/// A renewal that fails is tried again after 2 seconds, doubling to this, or when the provider says.
+const LONGEST_PAUSE_SECS: i64 = 10 * 60;
 /// How long the right to renew is held: longer than a provider call may take.
 const LEASE_SECS: i64 = 45;
 /// How often, and how many times, a caller looks whether another node has renewed it: for ten seconds in all.
@@ -81,10 +90,10 @@ where
     F: Fn(SecretString) -> Fut,
     Fut: Future<Output = Result<T, ProviderError>>,
 {
-    let first = current(app, org, it, None).await?;
+    let first = current(app, org, it, Wanted::Good).await?;
     let outcome = match f(first.token).await {
         Err(e) if e.kind == Kind::Unauthorized && first.renewable => {
-            let again = current(app, org, it, Some(first.expires_at)).await?;
+            let again = current(app, org, it, Wanted::InsteadOf(first.expires_at)).await?;
             f(again.token).await
         }
         other => other,
@@ -104,11 +113,12 @@ where
 /// Renews a connection's token before anybody waits for it. One that cannot be renewed, or was meanwhile, is left.
 pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result<(), AppError> {
     let found = app.store().tenant_read(org).await?.integration_find(id).await?;
-    let Some(it) = found.filter(|it| it.status == ConnectionStatus::Connected) else { return Ok(()) };
+    let cared =
+        |it: &Integration| matches!(it.status, ConnectionStatus::Connected | ConnectionStatus::Paused);
+    let Some(it) = found.filter(cared) else { return Ok(()) };
     let tokens = read(app, org, &it).await?;
-    if tokens.sealed.refresh_token.is_some() {
-        // As if the provider had refused it: the one place that decides who renews does the rest.
-        current(app, org, &it, Some(tokens.expires_at)).await?;
+    if is_renewable(&it, &tokens) {
+        current(app, org, &it, Wanted::Newer(tokens.expires_at)).await?;
     }
     Ok(())
 }
@@ -119,29 +129,54 @@ struct Opened {
     renewable: bool,
 }
 
-/// The token to use now. `refused` names (by its end) the token that the provider has just refused.
-async fn current(
-    app: &App,
-    org: &OrgCtx,
-    it: &Integration,
-    refused: Option<Option<Timestamp>>,
-) -> Result<Opened, AppError> {
+/// Whether a new token can be had without a person: by a refresh token, or, for a permanent one of an older installation
+/// of a shop, by exchanging it (`shopify.md` 1.7).
+fn is_renewable(it: &Integration, t: &Tokens) -> bool {
+    let permanent = it.provider == Provider::Shopify && t.sealed.access_token.is_some();
+    t.sealed.refresh_token.is_some() || permanent
+}
+
+/// Which token is asked for. Tokens are told apart by their ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// One that lives a while.
+    Good,
+    /// Another than this, which the provider has just refused.
+    InsteadOf(Option<Timestamp>),
+    /// A newer one than this, which is good and due for renewal: nobody waits for it.
+    Newer(Option<Timestamp>),
+}
+
+/// The token to use now.
+async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> Result<Opened, AppError> {
     let good = |t: &Tokens, now: Timestamp| {
-        refused != Some(t.expires_at) && t.expires_at.is_none_or(|at| at > now.plus_secs(AHEAD_SECS))
+        let other = !matches!(wanted, Wanted::InsteadOf(old) | Wanted::Newer(old) if old == t.expires_at);
+        other && t.expires_at.is_none_or(|at| at > now.plus_secs(AHEAD_SECS))
+    };
+    // Who renews what is due has claimed it, which is what stands in `renew_at`.
+    let pausing = |t: &Tokens, now: Timestamp| {
+        let claimed = matches!(wanted, Wanted::Newer(_));
+        t.renew_at.filter(|at| t.renew_failures > 0 && *at > now && !claimed)
     };
     let tokens = read(app, org, it).await?;
-    if good(&tokens, app.now()) || tokens.sealed.refresh_token.is_none() {
+    if good(&tokens, app.now()) || !is_renewable(it, &tokens) {
         return open(app, org, it, &tokens).await;
+    }
+    if let Some(until) = pausing(&tokens, app.now()) {
+        return waiting(app, org, it, &tokens, until).await;
     }
     let lock = app.refreshing().0.get_with(it.id.clone(), || Arc::new(tokio::sync::Mutex::new(())));
     let _alone = lock.lock().await;
     for _ in 0..PATIENCE {
         // Somebody may have renewed it while we waited.
         let tokens = read(app, org, it).await?;
-        if good(&tokens, app.now()) || tokens.sealed.refresh_token.is_none() {
+        if good(&tokens, app.now()) || !is_renewable(it, &tokens) {
             return open(app, org, it, &tokens).await;
         }
         let now = app.now();
+        if let Some(until) = pausing(&tokens, now) {
+            return waiting(app, org, it, &tokens, until).await;
+        }
         let until = now.plus_secs(LEASE_SECS);
         let mut tx = app.store().tenant(org).await?;
         let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
@@ -150,12 +185,60 @@ async fn current(
             return refresh(app, org, it, &tokens, until).await;
         }
         // Another node renews it. The present one may still live for a few minutes; otherwise its result is adopted.
-        if refused.is_none() && tokens.expires_at.is_some_and(|at| at > now.plus_secs(30)) {
+        if !matches!(wanted, Wanted::InsteadOf(_))
+            && tokens.expires_at.is_some_and(|at| at > now.plus_secs(30))
+        {
             return open(app, org, it, &tokens).await;
         }
         tokio::time::sleep(PAUSE).await;
     }
     Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
+}
+
+/// The provider did not renew it a moment ago, and is not asked again before `until`: what lives may be used meanwhile.
+async fn waiting(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    tokens: &Tokens,
+    until: Timestamp,
+) -> Result<Opened, AppError> {
+    if tokens.expires_at.is_some_and(|at| at > app.now().plus_secs(30)) {
+        return open(app, org, it, tokens).await;
+    }
+    let secs = (until.millis() - app.now().millis()) / 1000 + 1;
+    let who = it.provider.title();
+    let text =
+        format!("{who} did not renew the authorization just now. It is tried again in {secs} seconds.");
+    Err(AppError::conflict("refreshing", text))
+}
+
+/// When what was granted is to be renewed; `None` if it cannot be or need not be.
+pub(crate) fn renew_at(
+    app: &App,
+    provider: Provider,
+    grant: &TokenGrant,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let early = match provider {
+        Provider::Shopify => SHOPIFY_EARLY_SECS,
+        Provider::Kustomer => KUSTOMER_EARLY_SECS,
+        Provider::Messenger => return None,
+    };
+    match (&grant.refresh_token, grant.expires_at) {
+        (Some(_), Some(at)) => {
+            let spread = early * 1000 * i64::from(bytes::<1>(app.entropy())[0]) / 512;
+            Some(at.plus_millis(-early * 1000 - spread).max(now))
+        }
+        _ => None,
+    }
+}
+
+/// When a renewal that failed is tried again: later each time, and never before the provider said.
+fn again_at(app: &App, failures: i64, e: &ProviderError) -> Timestamp {
+    let backoff = backoff_millis(failures + 1, bytes::<1>(app.entropy())[0]).min(LONGEST_PAUSE_SECS * 1000);
+    let asked = i64::try_from(e.retry_after_secs.unwrap_or(0)).unwrap_or(0).saturating_mul(1000);
+    app.now().plus_millis(backoff.max(asked))
 }
 
 async fn refresh(
@@ -165,24 +248,31 @@ async fn refresh(
     old: &Tokens,
     lease: Timestamp,
 ) -> Result<Opened, AppError> {
-    let sealed = old.sealed.refresh_token.as_ref().ok_or(AppError::NotFound)?;
-    let refresh_token = app.keyring().open_secret(org.org(), place(&it.id, "refresh_token"), sealed).await?;
+    let (column, sealed) = match (&old.sealed.refresh_token, &old.sealed.access_token) {
+        (Some(refresh), _) => ("refresh_token", refresh),
+        (None, Some(permanent)) => ("access_token", permanent),
+        (None, None) => return Err(AppError::NotFound),
+    };
+    let secret = app.keyring().open_secret(org.org(), place(&it.id, column), sealed).await?;
     let now = app.now();
     let answer = match &it.account_identifier {
         AccountIdentifier::Shopify { shop, .. } => {
             let shop = ShopDomain::parse(shop).ok_or(AppError::NotFound)?;
-            app.shopify()?.refresh(&shop, &refresh_token, now).await
+            match column {
+                "refresh_token" => app.shopify()?.refresh(&shop, &secret, now).await,
+                _ => app.shopify()?.migrate(&shop, &secret, now).await,
+            }
         }
         AccountIdentifier::Kustomer { subdomain, .. } => {
             let subdomain = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
-            app.kustomer().refresh(&subdomain, &refresh_token, now).await
+            app.kustomer().refresh(&subdomain, &secret, now).await
         }
         // A page token has no refresh token (`messenger.md` 1.5); there is nothing to renew.
         AccountIdentifier::Messenger { .. } => return Err(AppError::NotFound),
     };
     match answer {
         Ok(grant) => {
-            let stored = seal_grant(app, org, &it.id, &grant, old).await?;
+            let stored = seal_grant(app, org, it, &grant, old).await?;
             let mut tx = app.store().tenant(org).await?;
             tx.integration_refreshed(&it.id, old.generation, lease, &stored).await?;
             // Committed before it is used: after a crash the pair is either stored, or the old refresh token is
@@ -193,7 +283,7 @@ async fn refresh(
         }
         Err(e) => {
             let mut tx = app.store().tenant(org).await?;
-            tx.integration_refresh_release(&it.id, lease).await?;
+            tx.integration_refresh_failed(&it.id, lease, again_at(app, old.renew_failures, &e)).await?;
             tx.commit().await?;
             failed(app, org, it, &e).await?;
             // While the present token lives, a provider that does not answer is no reason to stop.
@@ -206,13 +296,13 @@ async fn refresh(
 async fn seal_grant(
     app: &App,
     org: &OrgCtx,
-    id: &IntegrationId,
+    it: &Integration,
     grant: &TokenGrant,
     old: &Tokens,
 ) -> Result<RefreshedTokens, AppError> {
     let key = app.keyring().key(org.org()).await?;
     let seal = |column, secret: &SecretString| -> Sealed {
-        key.seal(place(id, column), secret.expose_secret().as_bytes(), app.entropy())
+        key.seal(place(&it.id, column), secret.expose_secret().as_bytes(), app.entropy())
     };
     Ok(RefreshedTokens {
         access_token: seal("access_token", &grant.access_token),
@@ -223,6 +313,7 @@ async fn seal_grant(
         },
         expires_at: grant.expires_at,
         refresh_expires_at: grant.refresh_expires_at,
+        renew_at: renew_at(app, it.provider, grant, app.now()),
     })
 }
 
@@ -235,11 +326,7 @@ async fn open(app: &App, org: &OrgCtx, it: &Integration, tokens: &Tokens) -> Res
         return Err(AppError::conflict("not_connected", "This connection has ended. Connect it again."));
     };
     match app.keyring().open_secret(org.org(), place(&it.id, "access_token"), sealed).await {
-        Ok(token) => Ok(Opened {
-            token,
-            expires_at: tokens.expires_at,
-            renewable: tokens.sealed.refresh_token.is_some(),
-        }),
+        Ok(token) => Ok(Opened { token, expires_at: tokens.expires_at, renewable: is_renewable(it, tokens) }),
         Err(e @ AppError::Sealed(_)) => {
             // Plain text or another row's ciphertext in the column is never used; only a new authorization mends it.
             let message = "The saved authorization could not be opened. Reconnect the account.";
@@ -259,8 +346,15 @@ async fn succeeded(app: &App, org: &OrgCtx, it: &Integration) {
     }
     let outcome = async {
         let mut tx = app.store().tenant(org).await?;
-        tx.integration_succeeded(&it.id, it.generation, app.now()).await?;
-        tx.commit().await
+        let at = app.now();
+        if tx.integration_succeeded(&it.id, it.generation, at).await? {
+            let message = format!("{} answers again.", it.provider.title());
+            let (code, message) = ("resumed", message.as_str());
+            let status = ConnectionStatus::Connected;
+            let change = Change { generation: it.generation, status, code, message, at };
+            crate::state::changed(app, org, &mut tx, &it.id, change).await?;
+        }
+        Ok::<_, AppError>(tx.commit().await?)
     };
     match outcome.await {
         Ok(()) => app.live().changed(org.org(), Topic::Integrations),
@@ -302,7 +396,11 @@ async fn record(
 ) -> Result<(), AppError> {
     let error = LastError { code: code.to_owned(), message, at: app.now() };
     let mut tx = app.store().tenant(org).await?;
-    tx.integration_failed(&it.id, it.generation, status, &error).await?;
+    if tx.integration_failed(&it.id, it.generation, status, &error).await? {
+        let (code, message, at) = (code, error.message.as_str(), error.at);
+        let change = Change { generation: it.generation, status, code, message, at };
+        crate::state::changed(app, org, &mut tx, &it.id, change).await?;
+    }
     tx.commit().await?;
     app.live().changed(org.org(), Topic::Integrations);
     Ok(())

@@ -209,7 +209,7 @@ async fn failed(
         Queue::Jobs => {
             let id = JobId::parse(id).ok_or(AppError::NotFound)?;
             if state == EventState::Dead {
-                job::given_up(&mut tx, &job::Lease { id: &id, token: &token.0 }, &text).await?;
+                job::given_up(app, org, &mut tx, &job::Lease { id: &id, token: &token.0 }, &text).await?;
             }
             tx.job_failed(&id, &token.0, state, next_at, &text).await?;
         }

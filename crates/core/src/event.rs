@@ -49,6 +49,9 @@ pub struct Event {
     pub attempts: i64,
     /// When it was committed.
     pub received_at: Timestamp,
+    /// When the provider says that it happened; unsigned, so that it may narrow and never decide.
+    #[serde(skip)]
+    pub triggered_at: Option<Timestamp>,
     /// When its effects were committed.
     pub done_at: Option<Timestamp>,
     /// Why the last attempt failed, in plain words.

@@ -103,6 +103,14 @@ id! {
     SessionId = "ses_";
     /// An entry of the audit log.
     AuditId = "aud_";
+    /// A change of a connection's state.
+    HistoryId = "his_";
+    /// A provider that is still to be told that a connection has ended.
+    FarewellId = "bye_";
+    /// An account that one organization releases to another.
+    TransferId = "trf_";
+    /// A mail on its way out.
+    MailId = "mai_";
     /// One request, for finding it in the log.
     RequestId = "req_";
 }

@@ -1,7 +1,7 @@
 //! Connections to provider accounts, and the shapes of those accounts' names.
 
 use crate::clock::Timestamp;
-use crate::id::{IntegrationId, OrgId};
+use crate::id::{HistoryId, IntegrationId, OrgId};
 use crate::policy::words;
 use crate::sealed::Sealed;
 use serde::{Deserialize, Serialize};
@@ -189,6 +189,26 @@ pub struct LastError {
     /// A stable word for programs.
     pub code: String,
     /// One plain sentence: what happened and what mends it. Never a provider's raw text.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a connection came to be as it is: one entry of its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StateChange {
+    /// Its id.
+    pub id: HistoryId,
+    /// Which time the account was connected then.
+    #[serde(skip)]
+    pub generation: i64,
+    /// Who brought it about: a person's id, a provider, `worker`.
+    pub actor: String,
+    /// The state from then on.
+    pub status: ConnectionStatus,
+    /// Why, as a stable word for programs.
+    pub code: String,
+    /// Why, in one plain sentence.
     pub message: String,
     /// When.
     pub at: Timestamp,

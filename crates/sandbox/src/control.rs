@@ -133,6 +133,8 @@ struct ShopWebhook {
     #[serde(default)]
     now: bool,
     webhook_id: Option<String>,
+    /// RFC 3339; another time than now.
+    triggered_at: Option<String>,
 }
 
 async fn shop_webhook(
@@ -152,10 +154,14 @@ async fn shop_webhook(
         shopify::webhook::signed(&sandbox, &shop.domain, &ask.topic, &url, &body)
     };
     for (name, value) in &mut webhook.headers {
-        match (*name, &ask.header_shop, &ask.webhook_id) {
-            ("x-shopify-shop-domain", Some(other), _) => value.clone_from(other),
-            ("x-shopify-webhook-id", _, Some(id)) => value.clone_from(id),
-            _ => {}
+        let other = match *name {
+            "x-shopify-shop-domain" => &ask.header_shop,
+            "x-shopify-webhook-id" => &ask.webhook_id,
+            "x-shopify-triggered-at" => &ask.triggered_at,
+            _ => &None,
+        };
+        if let Some(other) = other {
+            value.clone_from(other);
         }
     }
     Json(json!({"status": sandbox.post(&webhook).await})).into_response()
@@ -171,6 +177,12 @@ async fn shop_deed(State(sandbox): State<Sandbox>, Path((shop, deed)): Path<(Str
             }
         }
         "revoke-tokens" => shop.grant = None,
+        // As if the installation were from before tokens expired.
+        "make-permanent" => {
+            if let Some(grant) = shop.grant.take() {
+                shop.permanent.push((grant.access, grant.scopes));
+            }
+        }
         "freeze" => shop.frozen = true,
         "thaw" => shop.frozen = false,
         "uninstall" => shopify::webhook::uninstall(&sandbox, shop),

@@ -1,8 +1,8 @@
 //! What crosses tenants: a short list that a reviewer reads whole.
 //!
 //! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), consuming an authorization
-//! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]) and leasing queued rows
-//! ([`queue`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
+//! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]), leasing queued rows
+//! ([`queue`]) and accounts on offer ([`transfer`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
 //! What they do read sealed, each for a stated reason, is listed in `tests/wall/catalog.rs`.
 
 pub mod account;
@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod key;
 pub mod queue;
 pub mod routing;
+pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     account::STATEMENTS,
@@ -19,4 +20,5 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     key::STATEMENTS,
     queue::STATEMENTS,
     routing::STATEMENTS,
+    transfer::STATEMENTS,
 ];

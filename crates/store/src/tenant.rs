@@ -3,23 +3,29 @@
 pub mod audit;
 pub mod conversation;
 pub mod event;
+pub mod farewell;
 pub mod flow;
+pub mod history;
 pub mod integration;
 pub mod job;
 pub mod message;
 pub mod offer;
 pub mod organization;
+pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     audit::STATEMENTS,
     conversation::STATEMENTS,
     event::STATEMENTS,
+    farewell::STATEMENTS,
     flow::STATEMENTS,
+    history::STATEMENTS,
     integration::STATEMENTS,
     job::STATEMENTS,
     message::STATEMENTS,
     offer::STATEMENTS,
     organization::STATEMENTS,
+    transfer::STATEMENTS,
 ];
 
 /// Lists as JSON text.

@@ -6,6 +6,7 @@
 //! [`both_databases!`]: crate::both_databases
 
 use crate::global::inbox::Incoming;
+use crate::tenant::integration::Ends;
 use crate::{Store, TenantTx};
 use agenstack_core::clock::{Clock, ManualClock, Timestamp};
 use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
@@ -326,9 +327,9 @@ impl World {
         external_id: &str,
     ) -> Integration {
         let it = self.integration(org.org(), provider, external_id);
+        let ends = Ends { refresh: Some(self.now().plus_secs(86_400)), renew_at: it.token_expires_at };
         let mut tx = store.tenant(org).await.expect("a transaction");
-        let stored =
-            tx.integration_put(&it, &tokens("first"), Some(self.now().plus_secs(86_400)), true).await;
+        let stored = tx.integration_put(&it, &tokens("first"), ends, true).await;
         stored.expect("an account that nobody holds");
         tx.commit().await.expect("a commit");
         it
@@ -345,6 +346,7 @@ impl World {
             order_key: order_key.into(),
             payload: sealed("payload"),
             received_at: self.now(),
+            triggered_at: None,
         }
     }
 }

@@ -54,6 +54,7 @@ const SAID: &[Said] = &[
     said("GET /api/organizations/{org}/integrations/messenger/pages", "The pages that the last authorization offered", None, "200", Some("PageList"), &[]),
     said("POST /api/organizations/{org}/integrations/messenger/pages", "Connect one of the offered pages", Some("Choice"), "201", Some("Integration"), &[]),
     said("POST /api/organizations/{org}/integrations/kustomer/api-key", "Connect Kustomer by an API key, checked live", Some("ApiKey"), "201", Some("Integration"), &[]),
+    said("GET /api/organizations/{org}/integrations/{id}/history", "How a connection came to be as it is, newest first", None, "200", Some("StateChangeList"), &[]),
     said("POST /api/organizations/{org}/integrations/{id}/test", "Call the provider with the connection's token", None, "200", Some("TestReport"), &[]),
     said("POST /api/organizations/{org}/integrations/{id}/reconnect", "Begin to authorize the same account again", None, "200", Some("Location"), &[]),
     said("DELETE /api/organizations/{org}/integrations/{id}", "Disconnect: tell the provider, cancel what waits, erase the tokens", None, "204", None, &[]),

@@ -91,6 +91,7 @@ routes! {
     GET "/api/organizations/{org}/integrations/messenger/pages" Org(IntegrationManage) => api::integration::pages;
     POST "/api/organizations/{org}/integrations/messenger/pages" Org(IntegrationManage) => api::integration::choose_page;
     POST "/api/organizations/{org}/integrations/kustomer/api-key" Org(IntegrationManage) => api::integration::api_key;
+    GET "/api/organizations/{org}/integrations/{id}/history" Org(IntegrationRead) => api::integration::history;
     POST "/api/organizations/{org}/integrations/{id}/test" Org(IntegrationManage) => api::integration::test;
     POST "/api/organizations/{org}/integrations/{id}/reconnect" Org(IntegrationManage) => api::integration::reconnect;
     DELETE "/api/organizations/{org}/integrations/{id}" Org(IntegrationManage) => api::integration::disconnect;

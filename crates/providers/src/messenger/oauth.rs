@@ -7,7 +7,7 @@ use crate::error::{Kind, ProviderError};
 use crate::grant::{TokenGrant, end, secret};
 use crate::json;
 use agenstack_core::clock::Timestamp;
-use agenstack_core::integration::Provider;
+use agenstack_core::integration::{PageId, Provider};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -133,6 +133,22 @@ impl Messenger {
             expires_at: end(now, body.get("expires_in").and_then(json::integer)),
             refresh_expires_at: None,
         })
+    }
+
+    /// Asks whether a page's token is (still) for this page and this app, and what it may do (`messenger.md` 1.7, 1.10).
+    pub async fn check_page_token(
+        &self,
+        page: &PageId,
+        token: &SecretString,
+    ) -> Result<TokenInfo, ProviderError> {
+        let info = self.debug_token(token).await?;
+        let named = |field: &Option<String>, is: &str| field.as_deref().is_none_or(|it| it == is);
+        let ticked = info.targets("pages_messaging").is_none_or(|t| t.iter().any(|id| id == page.as_str()));
+        let ours = info.app_id.as_deref() == Some(self.app_id()) && named(&info.profile_id, page.as_str());
+        if info.is_valid && ours && ticked {
+            return Ok(info);
+        }
+        Err(ProviderError::new(Provider::Messenger, Kind::Unauthorized, "token_invalid").with_status(200))
     }
 
     /// Asks what a token is good for (`messenger.md` 1.7). Meta takes the examined token as a query parameter

@@ -176,6 +176,26 @@ impl Shopify {
         self.token(shop, body, now).await
     }
 
+    /// Exchanges a permanent token of an older installation for an expiring pair (`shopify.md` 1.7). One way: the
+    /// permanent one stops working. After a lost answer the same exchange gives the same pair again.
+    pub async fn migrate(
+        &self,
+        shop: &ShopDomain,
+        permanent: &SecretString,
+        now: Timestamp,
+    ) -> Result<TokenGrant, ProviderError> {
+        let body = json!({
+            "client_id": self.app.api_key,
+            "client_secret": self.app.api_secret.expose_secret(),
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": permanent.expose_secret(),
+            "subject_token_type": OFFLINE_TOKEN,
+            "requested_token_type": OFFLINE_TOKEN,
+            "expiring": "1",
+        });
+        self.token(shop, body, now).await
+    }
+
     async fn token(
         &self,
         shop: &ShopDomain,
@@ -183,7 +203,7 @@ impl Shopify {
         now: Timestamp,
     ) -> Result<TokenGrant, ProviderError> {
         let url = self.url(shop, "/admin/oauth/access_token");
-        let is_refresh = body.get("refresh_token").is_some();
+        let is_refresh = body.get("grant_type").is_some();
         let answer = self.http.call(Provider::Shopify, Method::POST, &url, &[])?.json(&body).send().await?;
         if !answer.is_success() {
             return Err(token_error(&answer, is_refresh));
@@ -203,6 +223,9 @@ impl Shopify {
         })
     }
 }
+
+/// The type of both tokens in a migration (`shopify.md` 1.7).
+const OFFLINE_TOKEN: &str = "urn:shopify:params:oauth:token-type:offline-access-token";
 
 /// What a refused token request means (`shopify.md` 1.7): 400 and 401 end the grant, everything of the server's is
 /// worth repeating with the same token. A code is refused with an HTML page; a refresh token is given up only for

@@ -31,7 +31,7 @@ fn presented(headers: &HeaderMap) -> String {
 /// Whose token it is, whichever shop was asked.
 fn owner(world: &World, token: &str) -> Option<String> {
     let holds = |s: &&Shop| {
-        s.permanent.iter().any(|t| t == token)
+        s.permanent.iter().any(|(t, _)| t == token)
             || s.grant.as_ref().is_some_and(|g| {
                 g.access == token || g.previous.as_ref().is_some_and(|(access, _)| access == token)
             })
@@ -40,7 +40,7 @@ fn owner(world: &World, token: &str) -> Option<String> {
 }
 
 fn check(shop: &mut Shop, token: &str) -> Token {
-    if shop.permanent.iter().any(|t| t == token) {
+    if shop.permanent.iter().any(|(t, _)| t == token) {
         return Token::Permanent;
     }
     let Some(grant) = shop.grant.as_mut() else { return Token::Bad };

@@ -5,7 +5,7 @@ use crate::page::{self, Html};
 use crate::sign::{random_hex, shopify_query_mac};
 use crate::state::{Answer, Call, Sandbox};
 use crate::world::Code;
-use crate::world::shop::Grant;
+use crate::world::shop::{Grant, Shop};
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -148,7 +148,12 @@ pub(crate) async fn access_token(
         account: shop.clone(),
         method: "POST".into(),
         path: "/admin/oauth/access_token".into(),
-        operation: if is_refresh { "token.refresh" } else { "token.code" }.into(),
+        operation: match fields.get("grant_type").map(String::as_str) {
+            Some("refresh_token") => "token.refresh",
+            Some(_) => "token.exchange",
+            None => "token.code",
+        }
+        .into(),
         token_of: None,
         token_kind: None,
     };
@@ -158,11 +163,18 @@ pub(crate) async fn access_token(
 fn exchange(sandbox: &Sandbox, shop: &str, fields: &HashMap<String, String>, is_refresh: bool) -> Answer {
     let settings = sandbox.settings();
     let get = |name: &str| fields.get(name).map_or("", String::as_str);
+    let is_migration = get("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange";
     if get("client_id") != settings.shopify_api_key || get("client_secret") != settings.shopify_api_secret {
         return Answer::new(401, json!({"error": "invalid_client"}));
     }
     let mut world = sandbox.world();
     let now = clock::now();
+    if is_migration {
+        let Some(shop) = world.shops.get_mut(shop) else {
+            return Answer::new(404, json!({"errors": "Not Found"}));
+        };
+        return migrate(shop, get("subject_token"), now);
+    }
     if is_refresh {
         let Some(shop) = world.shops.get_mut(shop) else {
             return Answer::new(404, json!({"errors": "Not Found"}));
@@ -202,9 +214,26 @@ fn exchange(sandbox: &Sandbox, shop: &str, fields: &HashMap<String, String>, is_
         Answer::new(200, body)
     } else {
         let token = format!("shpat_{}", random_hex(16));
-        shop.permanent.push(token.clone());
+        shop.permanent.push((token.clone(), code.scopes.clone()));
         Answer::new(200, json!({"access_token": token, "scope": code.scopes.join(",")}))
     }
+}
+
+/// A permanent token for an expiring pair; the same exchange again gives the same pair until that was renewed.
+fn migrate(shop: &mut Shop, permanent: &str, now: i64) -> Answer {
+    let again = shop.grant.as_ref().filter(|g| g.previous.as_ref().is_some_and(|(old, _)| old == permanent));
+    if let Some(grant) = again {
+        return Answer::new(200, reply(grant, now));
+    }
+    let Some((_, scopes)) = shop.permanent.iter().find(|(t, _)| t == permanent) else {
+        return Answer::new(400, json!({"error": "invalid_subject_token"}));
+    };
+    let previous = Some((permanent.to_owned(), String::new()));
+    let grant = Grant { previous, ..new_grant(scopes.clone(), now) };
+    let body = reply(&grant, now);
+    shop.grant = Some(grant);
+    shop.permanent.clear();
+    Answer::new(200, body)
 }
 
 fn new_grant(scopes: Vec<String>, now: i64) -> Grant {

@@ -11,8 +11,8 @@ pub(crate) struct Shop {
     pub orders: Vec<Value>,
     pub products: Vec<Value>,
     pub grant: Option<Grant>,
-    /// Grants without an end, from requests without `expiring`.
-    pub permanent: Vec<String>,
+    /// Grants without an end, from requests without `expiring`: token and scopes.
+    pub permanent: Vec<(String, Vec<String>)>,
     pub webhooks: Vec<Subscription>,
     pub next_webhook: u64,
     pub frozen: bool,

@@ -12,8 +12,8 @@ use agenstack_core::sealed::Sealed;
 statements! { Global;
     // An event is its own job: the row is claimable as soon as it is committed.
     EVENT_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-            order_key, payload, state, attempts, next_at, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $11)
+            order_key, payload, state, attempts, next_at, received_at, triggered_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $11, $12)
         ON CONFLICT (provider, dedup_key, organization_id) DO NOTHING";
     UNROUTED_ADD = "INSERT INTO unrouted_events (id, provider, account, topic, external_id, dedup_key, order_key, payload, received_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (provider, dedup_key) DO NOTHING";
@@ -42,6 +42,8 @@ pub struct Incoming {
     pub payload: Sealed,
     /// When it came.
     pub received_at: Timestamp,
+    /// When the provider says that it happened; unsigned.
+    pub triggered_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -75,6 +77,7 @@ impl GlobalTx {
             e.order_key.as_str(),
             e.payload.as_bytes(),
             e.received_at.millis(),
+            e.triggered_at.map(Timestamp::millis),
         )?;
         Ok(n == 1)
     }
@@ -125,6 +128,7 @@ impl GlobalTx {
                     order_key: r.order_key,
                     payload: Sealed::from_bytes(r.payload),
                     received_at: Timestamp::from_millis(r.received_at),
+                    triggered_at: None,
                 })
             })
             .collect()

@@ -16,10 +16,13 @@ statements! { Global;
         WHERE provider = $1 AND id = $2 AND status <> 'disconnected'";
     ROUTES_BY_ACTOR = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
         WHERE provider = $1 AND acting_user_id = $2 AND status <> 'disconnected' ORDER BY organization_id, id";
-    // Oldest end first. What is renewed has an end, and what cannot be renewed is left alone by whoever renews.
-    RENEWAL_DUE = "SELECT organization_id, id FROM integrations
-        WHERE status = 'connected' AND ((provider = 'shopify' AND token_expires_at <= $1) OR (provider = 'kustomer' AND token_expires_at <= $2))
-        ORDER BY token_expires_at LIMIT $3";
+    // Due longest first, and taken: another node leaves it alone until the claim is over. The condition stands twice for
+    // the reason below.
+    RENEWAL_CLAIM = "UPDATE integrations SET renew_at = $2 WHERE (organization_id, id) IN (
+            SELECT organization_id, id FROM integrations
+            WHERE status IN ('connected', 'paused') AND renew_at <= $1 ORDER BY renew_at LIMIT $3)
+          AND renew_at <= $1
+        RETURNING organization_id, id";
     // Claimed by the time it is written: of several nodes one probes. The condition stands twice because PostgreSQL,
     // having waited for another node's claim, looks again at the row but not into the subquery.
     PROBE_CLAIM = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
@@ -121,25 +124,18 @@ impl GlobalTx {
             .collect()
     }
 
-    /// Connections whose token ends before `shopify` or `kustomer`, as their provider is; the nearest end first.
+    /// Takes connections whose tokens are due for renewal; who fails to renew them has until `until` to say when next.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn renewal_due(
+    pub async fn renewal_claim(
         &mut self,
-        shopify: Timestamp,
-        kustomer: Timestamp,
+        now: Timestamp,
+        until: Timestamp,
         limit: i64,
     ) -> Result<Vec<(QueuedFor, IntegrationId)>, StoreError> {
-        let rows = rows!(
-            fetch_all,
-            self,
-            (String, String),
-            RENEWAL_DUE,
-            shopify.millis(),
-            kustomer.millis(),
-            limit
-        )?;
+        let rows =
+            rows!(fetch_all, self, (String, String), RENEWAL_CLAIM, now.millis(), until.millis(), limit)?;
         rows.into_iter().map(due).collect()
     }
 

@@ -11,15 +11,15 @@ use agenstack_core::sealed::Sealed;
 
 macro_rules! columns {
     () => {
-        "id, integration_id, generation, provider, topic, external_id, state, attempts, received_at, done_at, last_error"
+        "id, integration_id, generation, provider, topic, external_id, state, attempts, received_at, triggered_at, done_at, last_error"
     };
 }
 
 statements! { Tenant;
     EVENT_LIST = concat!("SELECT ", columns!(), " FROM events
         WHERE organization_id = $1 AND ($2 = '' OR provider = $2) AND ($3 = '' OR topic = $3) AND ($4 = '' OR state = $4)
-          AND received_at >= $5 AND received_at < $6 AND ($7 = '' OR id < $7)
-        ORDER BY id DESC LIMIT $8");
+          AND received_at >= $5 AND received_at < $6 AND ($7 = '' OR id < $7) AND ($8 = '' OR integration_id = $8)
+        ORDER BY id DESC LIMIT $9");
     EVENT_FIND = concat!("SELECT ", columns!(), " FROM events WHERE organization_id = $1 AND id = $2");
     EVENT_PAYLOAD = "SELECT payload FROM events WHERE organization_id = $1 AND id = $2";
     EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, lease = NULL, lease_token = NULL, last_error = NULL
@@ -38,6 +38,8 @@ statements! { Tenant;
 pub struct EventFilter {
     /// Only this provider.
     pub provider: Option<Provider>,
+    /// Only of this connection.
+    pub integration: Option<IntegrationId>,
     /// Only this topic.
     pub topic: Option<String>,
     /// Only in this state.
@@ -59,6 +61,7 @@ struct Row {
     state: String,
     attempts: i64,
     received_at: i64,
+    triggered_at: Option<i64>,
     done_at: Option<i64>,
     last_error: Option<String>,
 }
@@ -81,6 +84,7 @@ impl TenantTx {
             state: EventState::parse(&r.state).ok_or_else(|| corrupt("state"))?,
             attempts: r.attempts,
             received_at: Timestamp::from_millis(r.received_at),
+            triggered_at: r.triggered_at.map(Timestamp::from_millis),
             done_at: r.done_at.map(Timestamp::from_millis),
             last_error: r.last_error,
         })
@@ -108,6 +112,7 @@ impl TenantTx {
             filter.since.map_or(0, Timestamp::millis),
             filter.until.map_or(i64::MAX, Timestamp::millis),
             before.map_or("", EventId::as_str),
+            filter.integration.as_ref().map_or("", |id| id.as_str()),
             limit,
         )?;
         rows.into_iter().map(|r| self.event(r)).collect()

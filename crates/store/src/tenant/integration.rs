@@ -24,37 +24,43 @@ statements! { Tenant;
         WHERE organization_id = $1 AND provider = $2 AND external_id = $3");
     INTEGRATION_ADD = "INSERT INTO integrations (organization_id, id, provider, external_id, account_identifier, status, generation,
             access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, scopes, missing_scopes,
-            acting_user_id, webhook_id, connected_at, last_success_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+            acting_user_id, webhook_id, connected_at, last_success_at, renew_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
     INTEGRATION_RENEW = "UPDATE integrations SET account_identifier = $3, status = $4, generation = $5, access_token = $6,
             refresh_token = $7, webhook_secret = $8, token_expires_at = $9, refresh_expires_at = $10, refresh_lease = NULL,
             scopes = $11, missing_scopes = $12, acting_user_id = $13, webhook_id = $14, connected_at = $15, last_success_at = $16,
-            last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
-        WHERE organization_id = $1 AND id = $2";
-    INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, token_expires_at, generation, status
+            renew_at = $17, renew_failures = 0, probed_at = NULL, last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
+        WHERE organization_id = $1 AND id = $2 AND generation = $5 - 1";
+    INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, renew_at, renew_failures,
+            generation, status
         FROM integrations WHERE organization_id = $1 AND id = $2";
+    // Of two that see the first success after a pause one changes the state, and so writes its history.
+    INTEGRATION_RESUMED = "UPDATE integrations SET last_success_at = $3, last_error_code = NULL, last_error_message = NULL,
+            last_error_at = NULL, status = 'connected'
+        WHERE organization_id = $1 AND id = $2 AND generation = $4 AND status = 'paused'";
     INTEGRATION_SUCCEEDED = "UPDATE integrations SET last_success_at = $3, last_error_code = NULL, last_error_message = NULL,
-            last_error_at = NULL, status = CASE WHEN status = 'paused' THEN 'connected' ELSE status END
-        WHERE organization_id = $1 AND id = $2 AND generation = $4";
+            last_error_at = NULL WHERE organization_id = $1 AND id = $2 AND generation = $4";
+    INTEGRATION_MOVED = "UPDATE integrations SET status = $3, last_error_code = $4, last_error_message = $5, last_error_at = $6
+        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected' AND status <> $3";
     INTEGRATION_FAILED = "UPDATE integrations SET status = $3, last_error_code = $4, last_error_message = $5, last_error_at = $6
         WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected'";
     INTEGRATION_REFRESH_LEASE = "UPDATE integrations SET refresh_lease = $3
         WHERE organization_id = $1 AND id = $2 AND generation = $4 AND COALESCE(refresh_lease, 0) < $5
           AND COALESCE(token_expires_at, 0) = $6";
     INTEGRATION_REFRESHED = "UPDATE integrations SET access_token = $3, refresh_token = $4, token_expires_at = $5,
-            refresh_expires_at = $6, refresh_lease = NULL
-        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND refresh_lease = $8";
-    INTEGRATION_REFRESH_RELEASE = "UPDATE integrations SET refresh_lease = NULL
+            refresh_expires_at = $6, renew_at = $7, renew_failures = 0, refresh_lease = NULL
+        WHERE organization_id = $1 AND id = $2 AND generation = $8 AND refresh_lease = $9";
+    INTEGRATION_REFRESH_FAILED = "UPDATE integrations SET refresh_lease = NULL, renew_at = $4, renew_failures = renew_failures + 1
         WHERE organization_id = $1 AND id = $2 AND refresh_lease = $3";
     INTEGRATION_SCOPES = "UPDATE integrations SET scopes = $3, missing_scopes = $4 WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4
         WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_FORGET = "UPDATE integrations SET status = 'needs_reconnect', access_token = NULL, refresh_token = NULL, acting_user_id = NULL,
-            token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL,
+            token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, renew_at = NULL,
             last_error_code = $4, last_error_message = $5, last_error_at = $6
         WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
     INTEGRATION_END = "UPDATE integrations SET status = 'disconnected', access_token = NULL, refresh_token = NULL, webhook_secret = NULL,
-            webhook_id = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, generation = generation + 1
+            webhook_id = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, renew_at = NULL, generation = generation + 1
         WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
 }
 
@@ -85,17 +91,26 @@ struct TokenRow {
     refresh_token: Option<Vec<u8>>,
     webhook_secret: Option<Vec<u8>>,
     token_expires_at: Option<i64>,
+    refresh_expires_at: Option<i64>,
+    renew_at: Option<i64>,
+    renew_failures: i64,
     generation: i64,
     status: String,
 }
 
 /// The sealed tokens of a connection with what tells whether they are still good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tokens {
     /// The sealed columns.
     pub sealed: SealedTokens,
     /// When the access token ends.
     pub expires_at: Option<Timestamp>,
+    /// When the refresh token ends.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// When it is to be renewed; after failures, not before.
+    pub renew_at: Option<Timestamp>,
+    /// How often in a row that has failed.
+    pub renew_failures: i64,
     /// The connection's generation.
     pub generation: i64,
     /// How the connection is.
@@ -113,6 +128,27 @@ pub struct RefreshedTokens {
     pub expires_at: Option<Timestamp>,
     /// When the refresh token ends.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When it is to be renewed next.
+    pub renew_at: Option<Timestamp>,
+}
+
+/// What is stored beside a connection when it is connected (anew).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    /// When the refresh token ends.
+    pub refresh: Option<Timestamp>,
+    /// When the tokens are to be renewed.
+    pub renew_at: Option<Timestamp>,
+}
+
+impl Tokens {
+    /// Whether these are the same sealed tokens of the same connection as `other`.
+    pub fn are(&self, other: &Self) -> bool {
+        let (a, b) = (&self.sealed, &other.sealed);
+        self.generation == other.generation
+            && a.access_token == b.access_token
+            && a.refresh_token == b.refresh_token
+    }
 }
 
 fn corrupt(column: &'static str) -> StoreError {
@@ -196,7 +232,7 @@ impl TenantTx {
         &mut self,
         it: &Integration,
         tokens: &SealedTokens,
-        refresh_expires_at: Option<Timestamp>,
+        ends: Ends,
         is_new: bool,
     ) -> Result<(), StoreError> {
         let account = serde_json::to_string(&it.account_identifier).expect("an account is always JSON");
@@ -217,13 +253,14 @@ impl TenantTx {
                 bytes(&tokens.refresh_token),
                 bytes(&tokens.webhook_secret),
                 ms(it.token_expires_at),
-                ms(refresh_expires_at),
+                ms(ends.refresh),
                 list_to_text(&it.scopes),
                 list_to_text(&it.missing_scopes),
                 it.acting_user_id.as_deref(),
                 it.webhook_id.as_deref(),
                 it.connected_at.millis(),
                 ms(it.last_success_at),
+                ms(ends.renew_at),
             )?;
         } else {
             let n = execute!(
@@ -238,14 +275,16 @@ impl TenantTx {
                 bytes(&tokens.refresh_token),
                 bytes(&tokens.webhook_secret),
                 ms(it.token_expires_at),
-                ms(refresh_expires_at),
+                ms(ends.refresh),
                 list_to_text(&it.scopes),
                 list_to_text(&it.missing_scopes),
                 it.acting_user_id.as_deref(),
                 it.webhook_id.as_deref(),
                 it.connected_at.millis(),
                 ms(it.last_success_at),
+                ms(ends.renew_at),
             )?;
+            // Not there, or somebody connected it anew at the same moment.
             if n == 0 {
                 return Err(StoreError::NotFound("integration"));
             }
@@ -267,12 +306,15 @@ impl TenantTx {
                 webhook_secret: r.webhook_secret.map(Sealed::from_bytes),
             },
             expires_at: r.token_expires_at.map(Timestamp::from_millis),
+            refresh_expires_at: r.refresh_expires_at.map(Timestamp::from_millis),
+            renew_at: r.renew_at.map(Timestamp::from_millis),
+            renew_failures: r.renew_failures,
             generation: r.generation,
             status: ConnectionStatus::parse(&r.status).ok_or_else(|| corrupt("status"))?,
         })
     }
 
-    /// A call worked: clears the last error, and ends a pause.
+    /// A call worked: clears the last error, and ends a pause. `true` if it ended one.
     ///
     /// # Errors
     /// If the database refuses.
@@ -281,12 +323,17 @@ impl TenantTx {
         id: &IntegrationId,
         generation: i64,
         at: Timestamp,
-    ) -> Result<(), StoreError> {
-        execute!(self, INTEGRATION_SUCCEEDED, self.org.as_str(), id.as_str(), at.millis(), generation)?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let (org, id) = (self.org.as_str(), id.as_str());
+        if execute!(self, INTEGRATION_RESUMED, org, id, at.millis(), generation)? == 1 {
+            return Ok(true);
+        }
+        execute!(self, INTEGRATION_SUCCEEDED, org, id, at.millis(), generation)?;
+        Ok(false)
     }
 
-    /// A call failed: how the connection is now, and why. A connection that was connected anew meanwhile is left alone.
+    /// A call failed: how the connection is now, and why. `true` if that is another state than before. A connection
+    /// that was connected anew meanwhile is left alone.
     ///
     /// # Errors
     /// If the database refuses.
@@ -296,19 +343,14 @@ impl TenantTx {
         generation: i64,
         status: ConnectionStatus,
         error: &LastError,
-    ) -> Result<(), StoreError> {
-        execute!(
-            self,
-            INTEGRATION_FAILED,
-            self.org.as_str(),
-            id.as_str(),
-            status.as_str(),
-            error.code.as_str(),
-            error.message.as_str(),
-            error.at.millis(),
-            generation,
-        )?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let (org, id, status) = (self.org.as_str(), id.as_str(), status.as_str());
+        let (code, message, at) = (error.code.as_str(), error.message.as_str(), error.at.millis());
+        if execute!(self, INTEGRATION_MOVED, org, id, status, code, message, at, generation)? == 1 {
+            return Ok(true);
+        }
+        execute!(self, INTEGRATION_FAILED, org, id, status, code, message, at, generation)?;
+        Ok(false)
     }
 
     /// Takes the right to refresh until `until`, unless somebody holds it or the token was refreshed meanwhile.
@@ -356,22 +398,25 @@ impl TenantTx {
             tokens.refresh_token.as_ref().map(Sealed::as_bytes),
             tokens.expires_at.map(Timestamp::millis),
             tokens.refresh_expires_at.map(Timestamp::millis),
+            tokens.renew_at.map(Timestamp::millis),
             generation,
             lease.millis(),
         )?;
         if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
-    /// Gives the right to refresh back after a failure.
+    /// Gives the right to refresh back after a failure, and says when to try again.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn integration_refresh_release(
+    pub async fn integration_refresh_failed(
         &mut self,
         id: &IntegrationId,
         lease: Timestamp,
+        renew_at: Timestamp,
     ) -> Result<(), StoreError> {
-        execute!(self, INTEGRATION_REFRESH_RELEASE, self.org.as_str(), id.as_str(), lease.millis())?;
+        let (org, id) = (self.org.as_str(), id.as_str());
+        execute!(self, INTEGRATION_REFRESH_FAILED, org, id, lease.millis(), renew_at.millis())?;
         Ok(())
     }
 

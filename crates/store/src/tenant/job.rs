@@ -9,7 +9,7 @@ use agenstack_core::id::JobId;
 
 statements! { Tenant;
     JOB_ADD = "INSERT INTO jobs (organization_id, id, kind, subject, order_key, state, attempts, next_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $6)";
+        VALUES ($1, $2, $3, $4, $5, 'pending', 0, $7, $6)";
     JOB_DONE = "DELETE FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
@@ -18,7 +18,8 @@ statements! { Tenant;
 }
 
 impl TenantTx {
-    /// Queues a deed in the transaction of the change that asks for it. `subject` is what it is about, as JSON of ids.
+    /// Queues a deed in the transaction of the change that asks for it, to be done at `due` or later. `subject` is what
+    /// it is about, as JSON of ids.
     ///
     /// # Errors
     /// If the database refuses.
@@ -29,8 +30,10 @@ impl TenantTx {
         subject: &str,
         order_key: &str,
         now: Timestamp,
+        due: Timestamp,
     ) -> Result<(), StoreError> {
-        execute!(self, JOB_ADD, self.org.as_str(), id.as_str(), kind, subject, order_key, now.millis())?;
+        let (org, id) = (self.org.as_str(), id.as_str());
+        execute!(self, JOB_ADD, org, id, kind, subject, order_key, now.millis(), due.millis())?;
         Ok(())
     }
 

@@ -8,16 +8,20 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::{Event, EventState};
-use agenstack_core::id::{AuditId, ContactId, ConversationId, DataKeyId, EventId, JobId};
-use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
+use agenstack_core::id::{
+    AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, OrgId, TransferId,
+};
+use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, StateChange};
 use agenstack_core::org::Organization;
 use agenstack_core::sealed::Sealed;
 use agenstack_store::global::flow::Flow;
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::global::queue::Queue;
+use agenstack_store::global::transfer::Offer;
 use agenstack_store::tenant::conversation::StoredConversation;
 use agenstack_store::tenant::event::EventFilter;
-use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
+use agenstack_store::tenant::farewell::Farewell;
+use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
 use agenstack_store::testing::{World, sealed, tokens};
@@ -44,6 +48,9 @@ pub struct Full {
     handed_out: StoredMessage,
     sent: StoredMessage,
     said: StoredMessage,
+    change: StateChange,
+    farewell: Farewell,
+    offer: Offer,
 }
 
 impl Full {
@@ -58,8 +65,8 @@ impl Full {
         let failed = make::accept(store, w, &shop, &event("failed"), &event("failed")).await;
         let (job, waiting_job) = (w.id(JobId::new), w.id(JobId::new));
         let mut tx = store.tenant(&org).await.expect("a transaction");
-        tx.job_add(&job, "send", "the subject", job.as_str(), w.now()).await.expect("a job");
-        tx.job_add(&waiting_job, "send", "{}", waiting_job.as_str(), w.now()).await.expect("a job");
+        tx.job_add(&job, "send", "the subject", job.as_str(), w.now(), w.now()).await.expect("a job");
+        tx.job_add(&waiting_job, "send", "{}", waiting_job.as_str(), w.now(), w.now()).await.expect("a job");
         tx.commit().await.expect("a commit");
         for queue in [Queue::Events, Queue::Jobs] {
             let leased = make::lease(store, queue, &token, w.now(), 1000).await;
@@ -99,6 +106,9 @@ impl Full {
             handed_out,
             sent,
             said,
+            change: history(w, &shop),
+            farewell: farewell(w, &shop),
+            offer: offer(w, &shop, &w.id(OrgId::new)),
             org,
             shop,
             page,
@@ -124,6 +134,9 @@ impl Full {
         );
         tx.audit_add(&w.id(AuditId::new), "user", "integration.connect", self.shop.id.as_str(), w.now())
             .await?;
+        tx.history_add(&self.shop.id, &self.change).await?;
+        tx.farewell_add(&self.farewell).await?;
+        tx.transfer_add(&self.offer, "user").await?;
         tx.commit().await
     }
 
@@ -131,6 +144,9 @@ impl Full {
         Tokens {
             sealed: tokens("seen"),
             expires_at: it.token_expires_at,
+            refresh_expires_at: None,
+            renew_at: None,
+            renew_failures: 0,
             generation: it.generation,
             status: it.status,
         }
@@ -152,6 +168,9 @@ impl Full {
             self.handed_out.id.as_str(),
             self.sent.id.as_str(),
             self.said.id.as_str(),
+            self.change.id.as_str(),
+            self.farewell.id.as_str(),
+            self.offer.id.as_str(),
         ]
     }
 }
@@ -191,6 +210,9 @@ fn marked(is: bool) -> Vec<String> {
 
 shown! {
     (): |_it| Vec::new();
+    StateChange: |it| vec![it.id.as_str().into()];
+    Farewell: |it| vec![it.id.as_str().into()];
+    Offer: |it| vec![it.id.as_str().into()];
     bool: |it| marked(it);
     u64: |it| marked(it > 0);
     i64: |it| marked(it > 0);
@@ -251,6 +273,45 @@ fn refreshed(now: Timestamp) -> RefreshedTokens {
         refresh_token: None,
         expires_at: Some(now),
         refresh_expires_at: None,
+        renew_at: None,
+    }
+}
+
+fn history(w: &World, it: &Integration) -> StateChange {
+    StateChange {
+        id: w.id(HistoryId::new),
+        generation: it.generation,
+        actor: "worker".into(),
+        status: ConnectionStatus::Paused,
+        code: "shop_frozen".into(),
+        message: "The shop is frozen.".into(),
+        at: w.now(),
+    }
+}
+
+fn farewell(w: &World, it: &Integration) -> Farewell {
+    Farewell {
+        id: w.id(FarewellId::new),
+        integration: it.id.clone(),
+        account: it.account_identifier.clone(),
+        webhook_id: None,
+        access_token: Some(sealed("last access")),
+        refresh_token: None,
+        created_at: w.now(),
+    }
+}
+
+fn offer(w: &World, it: &Integration, to: &OrgId) -> Offer {
+    Offer {
+        id: w.id(TransferId::new),
+        from: it.organization_id.clone(),
+        integration: it.id.clone(),
+        provider: it.provider,
+        external_id: it.external_id.clone(),
+        label: "Lark Supply".into(),
+        to: to.clone(),
+        created_at: w.now(),
+        expires_at: w.now().plus_secs(600),
     }
 }
 
@@ -274,23 +335,30 @@ calls! { tx, v, w;
     "a payload" Find event_payload(&v.pending);
     "an event replayed" Change event_replay(&v.failed, w.now());
     "events woken" Whole event_wake(w.now());
+    "a farewell kept" Add farewell_add(&farewell(w, &v.page));
+    "a farewell by its id" Find farewell_find(&v.farewell.id);
+    "a farewell's tokens" Change farewell_tokens(&v.farewell.id, &sealed("taken over"), None);
+    "a farewell said" Change farewell_end(&v.farewell.id);
     "an authorization begun" Add flow_add(&make::flow(w, v.org.org(), Provider::Shopify), w.id(AuditId::new).as_str().as_bytes());
+    "a change of state" Add history_add(&v.shop.id, &history(w, &v.shop));
+    "a change of state by its id" Find history_find(&v.shop.id, &v.change.id);
+    "changes of state" Whole history_list(&v.shop.id, 9);
     "a connection by its account" Find integration_by_account(v.shop.provider, &v.shop.external_id);
     "a connection ended" Change integration_end(&v.shop.id, v.shop.generation);
     "a connection failed" Change integration_failed(&v.shop.id, v.shop.generation, ConnectionStatus::Paused, &error(w.now()));
     "a connection forgotten" Change integration_forget(&v.shop.id, v.shop.generation, &error(w.now()));
     "a connection by its id" Find integration_find(&v.shop.id);
     "all connections" Whole integration_list();
-    "a connection added" Add integration_put(&w.integration(v.org.org(), Provider::Kustomer, "added"), &tokens("x"), None, true);
-    "a connection renewed" Change integration_put(&renamed(&v.shop, 9), &tokens("taken over"), None, false);
+    "a connection added" Add integration_put(&w.integration(v.org.org(), Provider::Kustomer, "added"), &tokens("x"), Ends::default(), true);
+    "a connection renewed" Change integration_put(&renamed(&v.shop, v.shop.generation + 1), &tokens("taken over"), Ends::default(), false);
     "the right to refresh taken" Change integration_refresh_lease(&v.page.id, &v.seen(&v.page), w.now(), w.now().plus_secs(9));
-    "the right to refresh given back" Change integration_refresh_release(&v.shop.id, v.refresh);
+    "the right to refresh given back" Change integration_refresh_failed(&v.shop.id, v.refresh, w.now());
     "tokens refreshed" Change integration_refreshed(&v.shop.id, v.shop.generation, v.refresh, &refreshed(w.now()));
     "scopes changed" Change integration_scopes(&v.shop.id, v.shop.generation, &["taken over".to_owned()], &[]);
     "a connection succeeded" Change integration_succeeded(&v.shop.id, v.shop.generation, w.now());
     "tokens" Find integration_tokens(&v.shop.id);
     "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"));
-    "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now());
+    "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now(), w.now());
     "a job done" Change job_done(&v.job, &v.token);
     "a job failed" Change job_failed(&v.job, &v.token, EventState::Dead, w.now(), "taken over");
     "a job's subject" Find job_subject(&v.job, &v.token);
@@ -310,4 +378,8 @@ calls! { tx, v, w;
     "an offer removed" Change offer_remove(&v.page.external_id);
     "offers replaced" Add offer_replace(&[make::offer(w, "1", "x")]);
     "the organization" Whole organization_get();
+    "an account offered" Add transfer_add(&offer(w, &v.page, v.org.org()), "user");
+    "an account on offer" Find transfer_open(&v.shop.id);
+    "an offer taken back" Change transfer_withdraw(&v.shop.id);
+    "an offer taken" Change transfer_taken(&v.offer.id);
 }

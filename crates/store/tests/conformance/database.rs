@@ -6,7 +6,7 @@ use agenstack_store::testing::{World, postgres_empty};
 use agenstack_store::{Store, StoreError, both_databases};
 
 async fn set_version(store: &Store, version: i64) {
-    const SQL: &str = "UPDATE _sqlx_migrations SET version = $1";
+    const SQL: &str = "UPDATE _sqlx_migrations SET version = $1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     match (store.sqlite(), store.postgres()) {
         (Some(pool), _) => drop(sqlx::query(SQL).bind(version).execute(pool).await.unwrap()),
         (None, pool) => drop(sqlx::query(SQL).bind(version).execute(pool.unwrap()).await.unwrap()),

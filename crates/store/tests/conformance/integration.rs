@@ -3,7 +3,7 @@
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, SealedTokens};
-use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
+use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, both_databases};
 
@@ -17,7 +17,7 @@ async fn shop(w: &World, store: &Store) -> (OrgCtx, Integration) {
 
 async fn put(store: &Store, org: &OrgCtx, it: &Integration, is_new: bool) -> Result<(), StoreError> {
     let mut tx = store.tenant(org).await?;
-    tx.integration_put(it, &tokens("put"), None, is_new).await?;
+    tx.integration_put(it, &tokens("put"), Ends::default(), is_new).await?;
     tx.commit().await
 }
 
@@ -34,6 +34,7 @@ fn pair(w: &World) -> RefreshedTokens {
         refresh_token: Some(sealed("second refresh")),
         expires_at: Some(w.now().plus_secs(7200)),
         refresh_expires_at: Some(w.now().plus_secs(99_999)),
+        renew_at: Some(w.now().plus_secs(6000)),
     }
 }
 
@@ -130,6 +131,14 @@ both_databases! {
         assert_eq!(parts(&tx.integration_tokens(&anew.id).await.unwrap().sealed), parts(&tokens("put")));
     }
 
+    async fn of_two_who_connect_it_anew_at_once_one_does(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let anew = Integration { generation: 2, ..it };
+        put(&db.store, &org, &anew, false).await.unwrap();
+        assert!(matches!(put(&db.store, &org, &anew, false).await, Err(StoreError::NotFound("integration"))));
+    }
+
     async fn what_was_never_connected_cannot_be_connected_anew(db: TestDb) {
         let w = World::new();
         let (org, _) = w.organization(&db.store, "Lark").await;
@@ -167,10 +176,11 @@ both_databases! {
             (ConnectionStatus::NeedsReconnect, ConnectionStatus::NeedsReconnect),
         ] {
             let mut tx = db.store.tenant(&org).await.unwrap();
-            tx.integration_failed(&it.id, 1, status, &error).await.unwrap();
+            assert!(tx.integration_failed(&it.id, 1, status, &error).await.unwrap(), "another state");
+            assert!(!tx.integration_failed(&it.id, 1, status, &error).await.unwrap(), "the same state");
             let failed = tx.integration_find(&it.id).await.unwrap().unwrap();
             assert_eq!((failed.status, failed.last_error.as_ref()), (status, Some(&error)));
-            tx.integration_succeeded(&it.id, 1, w.now()).await.unwrap();
+            assert_eq!(tx.integration_succeeded(&it.id, 1, w.now()).await.unwrap(), status == ConnectionStatus::Paused);
             let after = tx.integration_find(&it.id).await.unwrap().unwrap();
             assert_eq!((after.status, after.last_error, after.last_success_at), (then, None, Some(w.now())));
         }
@@ -184,9 +194,9 @@ both_databases! {
         let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
         let mut tx = db.store.tenant(&org).await.unwrap();
         let before = tx.integration_tokens(&now.id).await.unwrap();
-        let stale = Tokens { sealed: tokens("x"), expires_at: before.expires_at, generation: 1, status: before.status };
-        tx.integration_succeeded(&now.id, 1, w.now()).await.unwrap();
-        tx.integration_failed(&now.id, 1, ConnectionStatus::Paused, &error).await.unwrap();
+        let stale = Tokens { sealed: tokens("x"), generation: 1, ..before.clone() };
+        assert!(!tx.integration_succeeded(&now.id, 1, w.now()).await.unwrap());
+        assert!(!tx.integration_failed(&now.id, 1, ConnectionStatus::Paused, &error).await.unwrap());
         tx.integration_scopes(&now.id, 1, &[], &["read".into()]).await.unwrap();
         tx.integration_webhook(&now.id, 1, "stale", &sealed("stale")).await.unwrap();
         assert!(!tx.integration_refresh_lease(&now.id, &stale, w.now(), w.now().plus_secs(9)).await.unwrap());
@@ -261,20 +271,29 @@ both_databases! {
         let late = tx.integration_refreshed(&it.id, 1, first, &pair(&w)).await;
         assert!(matches!(late, Err(StoreError::LeaseLost)));
         // Nor does the first give back what is the second's.
-        tx.integration_refresh_release(&it.id, first).await.unwrap();
+        tx.integration_refresh_failed(&it.id, first, w.now()).await.unwrap();
+        assert_eq!(tx.integration_tokens(&it.id).await.unwrap().renew_failures, 0);
         tx.integration_refreshed(&it.id, 1, second, &pair(&w)).await.unwrap();
     }
 
-    async fn a_right_to_refresh_that_was_given_back_is_free(db: TestDb) {
+    async fn a_right_to_refresh_that_was_given_back_is_free_and_tells_when_to_try_again(db: TestDb) {
         let w = World::new();
         let (org, it) = shop(&w, &db.store).await;
         let seen = db.store.tenant_read(&org).await.unwrap().integration_tokens(&it.id).await.unwrap();
         let until = w.now().plus_secs(30);
         assert!(take(&db.store, &org, &it, &seen, w.now(), until).await);
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.integration_refresh_release(&it.id, until).await.unwrap();
+        let again = w.now().plus_secs(120);
+        tx.integration_refresh_failed(&it.id, until, again).await.unwrap();
+        let stored = tx.integration_tokens(&it.id).await.unwrap();
+        assert_eq!((stored.renew_at, stored.renew_failures), (Some(again), 1));
         tx.commit().await.unwrap();
         assert!(take(&db.store, &org, &it, &seen, w.now(), until).await);
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.integration_refreshed(&it.id, 1, until, &pair(&w)).await.unwrap();
+        let stored = tx.integration_tokens(&it.id).await.unwrap();
+        assert_eq!((stored.renew_at, stored.renew_failures), (pair(&w).renew_at, 0));
+        assert_eq!(stored.refresh_expires_at, pair(&w).refresh_expires_at);
     }
 
     async fn a_refresh_that_ends_after_the_connection_stores_nothing(db: TestDb) {

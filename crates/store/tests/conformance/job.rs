@@ -13,11 +13,11 @@ both_databases! {
         let (org, _) = w.organization(&db.store, "Lark").await;
         let id = w.id(JobId::new);
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.job_add(&id, "send", "{}", "a", w.now()).await.unwrap();
+        tx.job_add(&id, "send", "{}", "a", w.now(), w.now()).await.unwrap();
         drop(tx);
         assert!(lease(&db.store, Queue::Jobs, "t", w.now(), 9).await.is_empty());
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.job_add(&id, "send", "{}", "a", w.now()).await.unwrap();
+        tx.job_add(&id, "send", "{}", "a", w.now(), w.now()).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(ids(&lease(&db.store, Queue::Jobs, "t", w.now(), 9).await), [id.as_str()]);
     }
@@ -27,7 +27,7 @@ both_databases! {
         let (org, _) = w.organization(&db.store, "Lark").await;
         let id = w.id(JobId::new);
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.job_add(&id, "send", r#"{"message":"1"}"#, "a", w.now()).await.unwrap();
+        tx.job_add(&id, "send", r#"{"message":"1"}"#, "a", w.now(), w.now()).await.unwrap();
         tx.commit().await.unwrap();
         lease(&db.store, Queue::Jobs, "t", w.now(), 1).await;
         let mut tx = db.store.tenant(&org).await.unwrap();
@@ -43,7 +43,7 @@ both_databases! {
         let (waits, dead) = (w.id(JobId::new), w.id(JobId::new));
         let mut tx = db.store.tenant(&org).await.unwrap();
         for id in [&waits, &dead] {
-            tx.job_add(id, "send", "{}", id.as_str(), w.now()).await.unwrap();
+            tx.job_add(id, "send", "{}", id.as_str(), w.now(), w.now()).await.unwrap();
         }
         tx.commit().await.unwrap();
         lease(&db.store, Queue::Jobs, "t", w.now(), 9).await;

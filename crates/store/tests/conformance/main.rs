@@ -9,7 +9,9 @@ mod account;
 mod conversation;
 mod database;
 mod event;
+mod farewell;
 mod flow;
+mod history;
 mod inbox;
 mod integration;
 mod isolation;
@@ -19,6 +21,7 @@ mod message;
 mod offer;
 mod queue;
 mod routing;
+mod transfer;
 
 /// The public methods of the store's sources below `folder`, with the file they are in.
 fn methods(folder: &str) -> Vec<(String, String)> {

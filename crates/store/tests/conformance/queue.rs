@@ -34,7 +34,7 @@ impl Shop {
         }
         let id = w.id(JobId::new);
         let mut tx = store.tenant(&self.org).await.unwrap();
-        tx.job_add(&id, "send", "{}", order, w.now()).await.unwrap();
+        tx.job_add(&id, "send", "{}", order, w.now(), w.now()).await.unwrap();
         tx.commit().await.unwrap();
         id.as_str().to_owned()
     }

@@ -4,6 +4,7 @@ use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
 use agenstack_store::both_databases;
+use agenstack_store::tenant::integration::Ends;
 use agenstack_store::testing::{World, postgres, tokens};
 use std::collections::BTreeSet;
 
@@ -70,7 +71,7 @@ both_databases! {
         w.connection(&db.store, &ash, Provider::Kustomer, "1").await;
         let mut tx = db.store.tenant(&ash).await.unwrap();
         let others = Integration { acting_user_id: Some("another".into()), ..w.integration(ash.org(), Provider::Messenger, "4") };
-        tx.integration_put(&others, &tokens("x"), None, true).await.unwrap();
+        tx.integration_put(&others, &tokens("x"), Ends::default(), true).await.unwrap();
         tx.integration_end(&ended.id, 1).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = db.store.global_read().await.unwrap();
@@ -80,7 +81,7 @@ both_databases! {
         assert!(tx.routes_by_actor(Provider::Shopify, "acting").await.unwrap().is_empty());
     }
 
-    async fn what_ends_soon_is_due_for_renewal_the_nearest_end_first(db: TestDb) {
+    async fn what_ends_soon_is_taken_for_renewal_once_the_longest_due_first(db: TestDb) {
         let w = World::new();
         let (org, _) = w.organization(&db.store, "Lark").await;
         let mut ids = Vec::new();
@@ -90,25 +91,33 @@ both_databases! {
             (Provider::Kustomer, "later", 40),
             (Provider::Messenger, "never", 5),
             (Provider::Shopify, "broken.myshopify.com", 1),
+            (Provider::Shopify, "frozen.myshopify.com", 19),
         ] {
             let mut it = w.integration(org.org(), provider, account);
             it.token_expires_at = Some(w.now().plus_secs(secs));
+            let ends = Ends { refresh: None, renew_at: it.token_expires_at.filter(|_| provider != Provider::Messenger) };
             let mut tx = db.store.tenant(&org).await.unwrap();
-            tx.integration_put(&it, &tokens("x"), None, true).await.unwrap();
-            if account.starts_with("broken") {
-                let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
-                tx.integration_failed(&it.id, 1, ConnectionStatus::NeedsReconnect, &error).await.unwrap();
+            tx.integration_put(&it, &tokens("x"), ends, true).await.unwrap();
+            for (name, status) in [("broken", ConnectionStatus::NeedsReconnect), ("frozen", ConnectionStatus::Paused)] {
+                if account.starts_with(name) {
+                    let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
+                    assert!(tx.integration_failed(&it.id, 1, status, &error).await.unwrap());
+                }
             }
             tx.commit().await.unwrap();
             ids.push(it.id);
         }
-        let mut tx = db.store.global_read().await.unwrap();
-        let (shopify, kustomer) = (w.now().plus_secs(20), w.now().plus_secs(39));
-        let due = tx.renewal_due(shopify, kustomer, 9).await.unwrap();
-        assert_eq!(due.iter().map(|(_, id)| id).collect::<Vec<_>>(), [&ids[1], &ids[0]]);
-        assert_eq!(OrgCtx::from_queue(w.ctx(Actor::Worker), &due[0].0).org(), org.org());
-        assert_eq!(tx.renewal_due(shopify, kustomer, 1).await.unwrap().len(), 1);
-        assert!(tx.renewal_due(shopify.plus_millis(-1), w.now(), 9).await.unwrap().is_empty());
+        let mut tx = db.store.global().await.unwrap();
+        let (now, until) = (w.now().plus_secs(20), w.now().plus_secs(60));
+        let first = tx.renewal_claim(now, until, 1).await.unwrap();
+        assert_eq!(first.iter().map(|(_, id)| id).collect::<Vec<_>>(), [&ids[1]]);
+        assert_eq!(OrgCtx::from_queue(w.ctx(Actor::Worker), &first[0].0).org(), org.org());
+        // Paused ones too: their refresh tokens grow old meanwhile.
+        let rest = tx.renewal_claim(now, until, 9).await.unwrap();
+        let rest: BTreeSet<_> = rest.iter().map(|(_, id)| id).collect();
+        assert_eq!(rest, BTreeSet::from([&ids[0], &ids[5]]));
+        assert!(tx.renewal_claim(now, until, 9).await.unwrap().is_empty(), "each is taken once");
+        assert_eq!(tx.renewal_claim(until, until.plus_secs(60), 9).await.unwrap().len(), 4, "and again when the claim is over");
     }
 
     async fn pages_are_probed_often_and_the_rest_seldom_each_once(db: TestDb) {
@@ -144,7 +153,7 @@ both_databases! {
         let mut tx = db.store.tenant(&ash).await.unwrap();
         let others = w.integration(ash.org(), Provider::Messenger, "4");
         let others = Integration { acting_user_id: Some("another".into()), ..others };
-        tx.integration_put(&others, &tokens("x"), None, true).await.unwrap();
+        tx.integration_put(&others, &tokens("x"), Ends::default(), true).await.unwrap();
         tx.integration_end(&ended.id, 1).await.unwrap();
         tx.commit().await.unwrap();
         let before = w.now().plus_millis(-1);

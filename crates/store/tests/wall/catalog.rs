@@ -42,6 +42,7 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "acting_user_id",
             "connected_at",
             "probed_at",
+            "renew_at",
         ],
     ),
     // Before a state is consumed nobody knows whose it is; the verifier comes with it, sealed.
@@ -76,6 +77,22 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "next_at",
             "lease",
             "lease_token",
+        ],
+    ),
+    // Who may take an account has to learn that it is on offer; what people call it is all it says.
+    (
+        "transfers",
+        &[
+            "organization_id",
+            "id",
+            "integration_id",
+            "provider",
+            "external_id",
+            "label",
+            "to_organization_id",
+            "state",
+            "created_at",
+            "expires_at",
         ],
     ),
     // What nobody owned is handed to its owner as it came, sealed for the platform.
@@ -119,6 +136,7 @@ const PLATFORM_CROSSES: &[&str] = &[
     "organization_keys",
     "organizations",
     "page_offers",
+    "transfers",
 ];
 
 #[tokio::test]

@@ -36,7 +36,8 @@ impl Open {
             End::Refused => match &mut self {
                 Open::Tenant(tx) => {
                     let twice = call("a connection added", tx, v, w).await;
-                    let again = tx.integration_put(&v.shop, &Default::default(), None, true).await;
+                    let again =
+                        tx.integration_put(&v.shop, &Default::default(), Default::default(), true).await;
                     assert!(twice.is_ok() && again.is_err());
                 }
                 Open::Global(tx) => {

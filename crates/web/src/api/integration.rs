@@ -21,6 +21,16 @@ pub(crate) async fn list(State(shared): State<Shared>, member: Member) -> Outcom
     Ok(Json(json!({"items": items, "next_cursor": null})))
 }
 
+/// `GET …/integrations/{id}/history`
+pub(crate) async fn history(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((_, id)): Path<(String, String)>,
+) -> Outcome<Json<Value>> {
+    let items = integration::history(shared.app(), &member.org, &id).await?;
+    Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
 /// `GET …/integrations/messenger/pages`
 pub(crate) async fn pages(State(shared): State<Shared>, member: Member) -> Outcome<Json<Value>> {
     let items: Vec<PageChoice> = connect::pages(shared.app(), &member.org).await?;

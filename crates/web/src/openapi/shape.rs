@@ -64,6 +64,8 @@ shapes! {
     }
     LastError { code: String, message: String, at: String, }
     IntegrationList { items: Vec<Integration>, next_cursor: Option<String>, }
+    StateChange { id: String, actor: String, status: String, code: String, message: String, at: String, }
+    StateChangeList { items: Vec<StateChange>, next_cursor: Option<String>, }
     PageChoice { id: String, name: String, selectable: bool, reason: Option<String>, }
     PageList { items: Vec<PageChoice>, next_cursor: Option<String>, }
     TestReport { ok: bool, message: String, integration: Integration, }

@@ -167,6 +167,13 @@ pub(crate) async fn list(
                     text: format!("{} is disconnected and its tokens are erased.", provider.title()),
                 });
             }
+            Some("told_later") => {
+                let who = provider.title();
+                let text = format!(
+                    "{who} is disconnected here. {who} did not answer; it is told as soon as it does, for a day, and the tokens are erased then."
+                );
+                notices.push(Notice { good: true, text });
+            }
             Some("error") => {
                 let reason = query.get("reason").map_or("", String::as_str);
                 notices.push(Notice { good: false, text: reason_text(*provider, reason) });
@@ -250,6 +257,7 @@ pub(crate) async fn disconnect(
     Path((org, id)): Path<(String, String)>,
 ) -> Outcome<Response> {
     let it = deed::get(shared.app(), &member.org, &id).await?;
-    deed::disconnect(shared.app(), &member.org, &id).await?;
-    Ok(go(&format!("/orgs/{org}/integrations?{}=disconnected", it.provider)))
+    let told = deed::disconnect(shared.app(), &member.org, &id).await?;
+    let how = if told == deed::Told::Now { "disconnected" } else { "told_later" };
+    Ok(go(&format!("/orgs/{org}/integrations?{}={how}", it.provider)))
 }

@@ -6,7 +6,9 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{OrgId, UserId};
+use agenstack_core::integration::{ConnectionStatus, Provider};
 use agenstack_core::org::{Membership, Organization, User, display_name, email_address};
+use agenstack_core::policy::Action;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -204,6 +206,23 @@ pub async fn org_ctx(
     let found = app.store().global_read().await?.membership_find(&org, &session.user.id).await?;
     let membership = found.ok_or(AppError::NotFound)?;
     Ok((OrgCtx::from_membership(ctx.clone(), &membership), membership))
+}
+
+/// Whether an organization of the person has an account connected.
+///
+/// # Errors
+/// If the role is too small or the database is not available.
+pub async fn has_account(
+    app: &App,
+    ctx: &Ctx,
+    membership: &Membership,
+    provider: Provider,
+    external_id: &str,
+) -> Result<bool, AppError> {
+    let org = OrgCtx::from_membership(ctx.clone(), membership);
+    org.require(Action::IntegrationRead)?;
+    let found = app.store().tenant_read(&org).await?.integration_by_account(provider, external_id).await?;
+    Ok(found.is_some_and(|it| it.status != ConnectionStatus::Disconnected))
 }
 
 /// The token, for tests that look a session up.

@@ -14,6 +14,7 @@ pub use kustomer::kustomer_api_key;
 pub(crate) use messenger::OFFER_SECS;
 pub use messenger::{PageChoice, choose_page, pages};
 pub use reason::{reason_text, scope_text};
+pub use shopify::{Install, install, install_again};
 pub(crate) use shopify::{TOPICS, webhook_uri};
 
 use crate::account::{Session, org_ctx};
@@ -22,19 +23,21 @@ use crate::job::Job;
 use crate::live::Topic;
 use crate::state::Change;
 use crate::token::place;
-use crate::{App, new_id};
+use crate::{App, new_id, transfer};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{FlowId, IntegrationId, OrgId};
 use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, Provider, SealedTokens, ShopDomain, Subdomain,
+    Subscription,
 };
 use agenstack_core::policy::Action;
 use agenstack_core::sealed::{Place, Sealed};
 use agenstack_providers::TokenGrant;
 use agenstack_store::StoreError;
 use agenstack_store::global::flow::Flow;
+use agenstack_store::global::transfer::Offered;
 use agenstack_store::tenant::integration::Ends;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -273,7 +276,7 @@ pub async fn callback(
 
 /// A connection that is ready to be stored.
 pub(crate) struct Ready {
-    pub id: IntegrationId,
+    pub seat: Seat,
     pub account: AccountIdentifier,
     pub external_id: String,
     pub grant: TokenGrant,
@@ -281,25 +284,37 @@ pub(crate) struct Ready {
     pub missing_scopes: Vec<String>,
     pub acting_user_id: Option<String>,
     pub webhook: Option<(String, SecretString)>,
+    pub subscription: Subscription,
 }
 
-/// The row an account is to be stored in: its former one in this organization, or a new one.
+/// Where an account is to be stored.
+pub(crate) struct Seat {
+    /// Its former row in this organization, or a new one.
+    pub id: IntegrationId,
+    /// The release by which it comes from another organization.
+    pub from: Option<Offered>,
+}
+
+/// Finds an account's seat in this organization.
 ///
 /// # Errors
-/// If another organization holds the account, the organization holds another account of the provider, or the flow
+/// If another organization holds the account and has not released it to this one, the organization holds another account of the provider, or the flow
 /// is pinned to another account.
-pub(crate) async fn row_for(
+pub(crate) async fn seat_for(
     app: &App,
     org: &OrgCtx,
     provider: Provider,
     external_id: &str,
     reconnects: Option<&IntegrationId>,
-) -> Result<IntegrationId, Refusal> {
-    if let Some(owned) = app.store().global_read().await?.route_by_account(provider, external_id).await?
-        && owned.route.org != *org.org()
-    {
-        return Err(Refusal::because("owned_by_another"));
-    }
+) -> Result<Seat, Refusal> {
+    let owned = app.store().global_read().await?.route_by_account(provider, external_id).await?;
+    let from = match owned.filter(|o| o.route.org != *org.org()) {
+        Some(owned) => {
+            let permit = transfer::permit(app, org, provider, external_id, &owned.route.org).await?;
+            Some(permit.ok_or_else(|| Refusal::because("owned_by_another"))?)
+        }
+        None => None,
+    };
     let mut tx = app.store().tenant_read(org).await?;
     let former = tx.integration_by_account(provider, external_id).await?;
     if reconnects.is_some_and(|id| former.as_ref().map(|f| &f.id) != Some(id)) {
@@ -311,26 +326,33 @@ pub(crate) async fn row_for(
     if single && others.iter().any(|it| it.provider == provider && it.external_id != external_id) {
         return Err(Refusal::because("another_account_connected"));
     }
-    Ok(former.map_or_else(|| new_id!(app, IntegrationId, org.now()), |f| f.id))
+    Ok(Seat { id: former.map_or_else(|| new_id!(app, IntegrationId, org.now()), |f| f.id), from })
 }
 
 /// Seals and stores a connection that was proven to work, with its audit entry and the job that adopts events which
 /// came too early. One transaction: there is no half connection.
 pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integration, Refusal> {
+    let id = ready.seat.id;
     let key = app.keyring().key(org.org()).await?;
     let seal = |column, secret: &SecretString| -> Sealed {
-        key.seal(place(&ready.id, column), secret.expose_secret().as_bytes(), app.entropy())
+        key.seal(place(&id, column), secret.expose_secret().as_bytes(), app.entropy())
     };
     let tokens = SealedTokens {
         access_token: Some(seal("access_token", &ready.grant.access_token)),
         refresh_token: ready.grant.refresh_token.as_ref().map(|t| seal("refresh_token", t)),
         webhook_secret: ready.webhook.as_ref().map(|(_, secret)| seal("webhook_secret", secret)),
     };
+    // The other organization agreed, and the account has just been authorized for this one: there it ends now.
+    if let Some(from) = &ready.seat.from
+        && !transfer::take(app, org.ctx(), from).await?
+    {
+        return Err(Refusal::because("owned_by_another"));
+    }
     let now = app.now();
     let mut tx = app.store().tenant(org).await?;
-    let former = tx.integration_find(&ready.id).await?;
+    let former = tx.integration_find(&id).await?;
     let it = Integration {
-        id: ready.id,
+        id,
         organization_id: org.org().clone(),
         provider: provider_of(&ready.account),
         status: ConnectionStatus::Connected,
@@ -346,6 +368,7 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
         last_event_at: former.as_ref().and_then(|f| f.last_event_at),
         acting_user_id: ready.acting_user_id,
         webhook_id: ready.webhook.map(|(id, _)| id),
+        subscription: None,
     };
     let ends = Ends {
         refresh: ready.grant.refresh_expires_at,
@@ -362,10 +385,12 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
         Err(StoreError::Conflict(_)) => return Err(Refusal::because("owned_by_another")),
         Err(e) => return Err(e.into()),
     }
+    tx.integration_subscription(&it.id, it.generation, ready.subscription, now).await?;
     // What waited for this connection need not wait any longer.
     tx.event_wake(now).await?;
     tx.job_wake(now).await?;
-    audit(app, org, &mut tx, "integration.connect", it.id.as_str(), now).await?;
+    let action = if ready.seat.from.is_some() { "integration.taken" } else { "integration.connect" };
+    audit(app, org, &mut tx, action, it.id.as_str(), now).await?;
     let (code, message) = match former {
         Some(_) => ("reconnected", "The account was authorized again."),
         None => ("connected", "The account was connected."),

@@ -438,6 +438,7 @@ const UNINSTALLED: Ending<'static> = Ending {
     action: "integration.uninstalled",
     code: "uninstalled",
     message: "AgenStack was uninstalled at the shop.",
+    taken: None,
 };
 
 /// Whether an event tells of a time before the account was connected (anew): by the generation it was accepted for, or

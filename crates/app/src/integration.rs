@@ -7,16 +7,23 @@ use crate::farewell;
 use crate::live::Topic;
 use crate::state::Change;
 use crate::token::{self, place};
+use crate::transfer::{self, Released};
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::id::{FarewellId, IntegrationId};
+use agenstack_core::event::Event;
+use agenstack_core::id::{FarewellId, IntegrationId, TransferId};
 use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, PageId, Provider, ShopDomain, StateChange, Subdomain,
+    Subscription,
 };
 use agenstack_core::policy::Action;
 use agenstack_providers::ProviderError;
 use agenstack_providers::shopify::missing_scopes;
+use agenstack_store::tenant::event::EventFilter;
 use secrecy::SecretString;
 use serde::Serialize;
+
+/// How old an event may be that a connection's page shows.
+const RECENT_SECS: i64 = 7 * 86_400;
 
 /// What a live test found.
 #[derive(Debug, Serialize)]
@@ -54,11 +61,52 @@ pub async fn get(app: &App, org: &OrgCtx, id: &str) -> Result<Integration, AppEr
 /// # Errors
 /// [`AppError::NotFound`] for an id of another organization and for text that is no id.
 pub async fn history(app: &App, org: &OrgCtx, id: &str) -> Result<Vec<StateChange>, AppError> {
+    Ok(detail(app, org, id).await?.history)
+}
+
+/// A connection with what its own page shows.
+#[derive(Debug)]
+pub struct Detail {
+    /// The connection, which may have ended.
+    pub integration: Integration,
+    /// Its latest changes of state, newest first.
+    pub history: Vec<StateChange>,
+    /// What came in by it last, newest first, up to a week old.
+    pub events: Vec<Event>,
+    /// Its release to another organization, if it stands.
+    pub released: Option<Released>,
+}
+
+/// All that there is to tell of a connection, also of one that has ended.
+///
+/// # Errors
+/// [`AppError::NotFound`] for an id of another organization and for text that is no id.
+pub async fn detail(app: &App, org: &OrgCtx, id: &str) -> Result<Detail, AppError> {
     org.require(Action::IntegrationRead)?;
     let id = IntegrationId::parse(id).ok_or(AppError::NotFound)?;
+    let since = app.now().plus_secs(-RECENT_SECS);
     let mut tx = app.store().tenant_read(org).await?;
-    tx.integration_find(&id).await?.ok_or(AppError::NotFound)?;
-    Ok(tx.history_list(&id, 50).await?)
+    let integration = tx.integration_find(&id).await?.ok_or(AppError::NotFound)?;
+    let history = tx.history_list(&id, 50).await?;
+    let events = if integration.last_event_at.is_some_and(|at| at >= since) {
+        let recent =
+            EventFilter { integration: Some(id.clone()), since: Some(since), ..EventFilter::default() };
+        tx.event_list(&recent, None, 10).await?
+    } else {
+        Vec::new()
+    };
+    drop(tx);
+    let released = transfer::released(app, org, &id).await?;
+    Ok(Detail { integration, history, events, released })
+}
+
+/// The organization's connections that have ended and were not connected anew.
+///
+/// # Errors
+/// If the role is too small.
+pub async fn ended(app: &App, org: &OrgCtx) -> Result<Vec<Integration>, AppError> {
+    org.require(Action::IntegrationRead)?;
+    Ok(app.store().tenant_read(org).await?.integration_ended(20).await?)
 }
 
 /// Calls the provider with the connection's token, cheaply, and says what it found. What can be mended without a
@@ -113,8 +161,16 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
             let missing = missing_scopes(shopify.scopes(), &scopes);
             let mut tx = app.store().tenant(org).await?;
             tx.integration_scopes(&it.id, it.generation, &scopes, &missing).await?;
+            let found = if missing.is_empty() { Subscription::Active } else { Subscription::Refused };
+            tx.integration_subscription(&it.id, it.generation, found, app.now()).await?;
             tx.commit().await?;
-            Ok(format!("{name} answers, and its orders can be read."))
+            Ok(match missing.as_slice() {
+                [] => format!("{name} answers, and its orders can be read."),
+                lacking => format!(
+                    "{name} answers, but the permission {} is missing. Reconnect and allow it.",
+                    lacking.join(", ")
+                ),
+            })
         }
         AccountIdentifier::Messenger { page_id, .. } => {
             let messenger = app.messenger()?;
@@ -134,6 +190,7 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
             .await?;
             let mut tx = app.store().tenant(org).await?;
             tx.integration_scopes(&it.id, it.generation, &grant.scopes, &grant.missing_permissions()).await?;
+            tx.integration_subscription(&it.id, it.generation, Subscription::Active, app.now()).await?;
             tx.commit().await?;
             let mended = if mended { " Its subscription had been lost and was set again." } else { "" };
             Ok(format!("{name} answers, and its messages reach us.{mended}"))
@@ -154,6 +211,8 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
             .await?;
             let mut tx = app.store().tenant(org).await?;
             tx.integration_scopes(&it.id, it.generation, &it.scopes, &missing).await?;
+            let found = if enabled { Subscription::Active } else { Subscription::Off };
+            tx.integration_subscription(&it.id, it.generation, found, app.now()).await?;
             tx.commit().await?;
             Ok(match (missing.is_empty(), enabled) {
                 (true, true) => {
@@ -190,8 +249,9 @@ pub async fn disconnect(app: &App, org: &OrgCtx, id: &str) -> Result<Told, AppEr
     if it.status == ConnectionStatus::Disconnected {
         return Ok(Told::Now);
     }
-    let reason = Ending { action: "integration.disconnect", code: "disconnected", message: DISCONNECTED };
-    let Some(farewell) = end(app, org, &it, &reason, true).await? else { return Ok(Told::Now) };
+    let why =
+        Ending { action: "integration.disconnect", code: "disconnected", message: DISCONNECTED, taken: None };
+    let Ended::Telling(farewell) = end(app, org, &it, &why, true).await? else { return Ok(Told::Now) };
     // At once, so that it is true when the person reads it. What fails here is in the queue already.
     match farewell::say(app, org, &farewell).await {
         Ok(()) => Ok(Told::Now),
@@ -212,6 +272,19 @@ pub(crate) struct Ending<'a> {
     pub code: &'a str,
     /// Why, in one plain sentence.
     pub message: &'a str,
+    /// The release by which another organization takes the account; it must still stand.
+    pub taken: Option<&'a TransferId>,
+}
+
+/// How ending a connection went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was connected anew, or ended, at the same moment; what stands now was left alone.
+    NotOurs,
+    /// It is ended, and nobody has to be told.
+    Silently,
+    /// It is ended, and this is to be said to the provider.
+    Telling(FarewellId),
 }
 
 /// Erases the tokens and cancels what is queued, in one transaction. With `tell` it also keeps what is to be said to
@@ -222,7 +295,7 @@ pub(crate) async fn end(
     it: &Integration,
     why: &Ending<'_>,
     tell: bool,
-) -> Result<Option<FarewellId>, AppError> {
+) -> Result<Ended, AppError> {
     let now = app.now();
     loop {
         let farewell = if tell { farewell::prepare(app, org, it).await? } else { None };
@@ -234,8 +307,12 @@ pub(crate) async fn end(
             continue;
         }
         if !tx.integration_end(&it.id, it.generation).await? {
-            // It was connected anew, or ended, at the same moment; what stands now is not ours to end.
-            return Ok(None);
+            return Ok(Ended::NotOurs);
+        }
+        if let Some(transfer) = why.taken
+            && !tx.transfer_taken(transfer).await?
+        {
+            return Err(AppError::conflict("not_on_offer", "The release was taken back at the same moment."));
         }
         tx.event_cancel(&it.id, it.generation, "The connection was ended before this was handled.").await?;
         tx.message_cancel(&it.id, "The connection was ended before this was sent.").await?;
@@ -249,14 +326,14 @@ pub(crate) async fn end(
             at: now,
         };
         crate::state::changed(app, org, &mut tx, &it.id, change).await?;
-        let id = match &farewell {
-            Some((farewell, _)) => Some(farewell::keep(app, &mut tx, farewell).await?),
-            None => None,
+        let ended = match &farewell {
+            Some((farewell, _)) => Ended::Telling(farewell::keep(app, &mut tx, farewell).await?),
+            None => Ended::Silently,
         };
         tx.commit().await?;
         app.live().changed(org.org(), Topic::Integrations);
         tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, "disconnected");
-        return Ok(id);
+        return Ok(ended);
     }
 }
 

@@ -28,6 +28,7 @@ pub mod privacy;
 pub mod rotation;
 mod state;
 pub mod token;
+pub mod transfer;
 pub mod worker;
 
 pub use error::AppError;

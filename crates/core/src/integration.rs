@@ -183,6 +183,18 @@ impl AccountIdentifier {
     }
 }
 
+words! {
+    /// Whether the provider tells us of events.
+    Subscription {
+        /// It does.
+        Active = "active",
+        /// A permission is missing without which it cannot be set.
+        Refused = "refused",
+        /// It is switched off, or gone.
+        Off = "off",
+    }
+}
+
 /// A failure as people read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastError {
@@ -254,6 +266,9 @@ pub struct Integration {
     /// The provider's id of our webhook subscription, where it has one.
     #[serde(skip)]
     pub webhook_id: Option<String>,
+    /// Whether events reach us, and when that was found.
+    #[serde(skip)]
+    pub subscription: Option<(Subscription, Timestamp)>,
 }
 
 /// The sealed columns of a connection. Each opens only in its own row and column.

@@ -49,6 +49,8 @@ words! {
         IntegrationRead = "integration.read",
         /// Connect, choose a page, test, reconnect, disconnect.
         IntegrationManage = "integration.manage",
+        /// Release an account to another organization.
+        IntegrationTransfer = "integration.transfer",
         /// See the list of events.
         EventRead = "event.read",
         /// See what an event carried, and replay it.
@@ -68,6 +70,7 @@ impl Role {
             OrganizationRead | IntegrationRead | EventRead | ConversationRead => true,
             ConversationWrite => matches!(self, Role::Owner | Role::Admin | Role::Agent),
             IntegrationManage | EventManage => matches!(self, Role::Owner | Role::Admin),
+            IntegrationTransfer => matches!(self, Role::Owner),
         }
     }
 }
@@ -78,25 +81,26 @@ mod tests {
 
     #[test]
     fn the_table_of_roles_and_actions_is_the_one_that_was_agreed() {
-        let mut table = format!("{:<20}", "");
+        let mut table = format!("{:<24}", "");
         for role in Role::ALL {
             table += &format!("{:<8}", role.as_str());
         }
         for action in Action::ALL {
-            table = table.trim_end().to_owned() + &format!("\n{:<20}", action.as_str());
+            table = table.trim_end().to_owned() + &format!("\n{:<24}", action.as_str());
             for role in Role::ALL {
                 table += &format!("{:<8}", if role.may(*action) { "yes" } else { "-" });
             }
         }
         insta::assert_snapshot!(table.trim_end(), @r"
-                            owner   admin   agent   viewer
-        organization.read   yes     yes     yes     yes
-        integration.read    yes     yes     yes     yes
-        integration.manage  yes     yes     -       -
-        event.read          yes     yes     yes     yes
-        event.manage        yes     yes     -       -
-        conversation.read   yes     yes     yes     yes
-        conversation.write  yes     yes     yes     -
+                                owner   admin   agent   viewer
+        organization.read       yes     yes     yes     yes
+        integration.read        yes     yes     yes     yes
+        integration.manage      yes     yes     -       -
+        integration.transfer    yes     -       -       -
+        event.read              yes     yes     yes     yes
+        event.manage            yes     yes     -       -
+        conversation.read       yes     yes     yes     yes
+        conversation.write      yes     yes     yes     -
         ");
     }
 }

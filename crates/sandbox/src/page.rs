@@ -11,6 +11,8 @@ use axum::Router;
 use axum::extract::{Form, Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,6 +29,7 @@ pub(crate) fn routes() -> Router<Sandbox> {
         .route("/received", get(received))
         .route("/received/{provider}", get(received_from))
         .route("/shops/{shop}", get(shop).post(shop_deed))
+        .route("/shops/{shop}/open", get(open_app))
         .route("/kustomer-keys", get(keys))
         .route("/desk/{org}", get(desk))
         .route("/desk/{org}/{id}", post(desk_deed))
@@ -282,6 +285,22 @@ async fn shop(State(sandbox): State<Sandbox>, Path(domain): Path<String>) -> Res
         domain,
     })
     .into_response()
+}
+
+/// The app's address, opened from the shop's admin: signed, and naming nobody but the shop.
+async fn open_app(State(sandbox): State<Sandbox>, Path(domain): Path<String>) -> Response {
+    if !sandbox.world().shops.contains_key(&domain) {
+        return problem(StatusCode::NOT_FOUND, "Shopify", "There is no shop with this name.");
+    }
+    let settings = sandbox.settings();
+    let timestamp = crate::clock::now().to_string();
+    let label = domain.split('.').next().unwrap_or_default();
+    let host = STANDARD_NO_PAD.encode(format!("admin.shopify.com/store/{label}"));
+    let mut pairs = vec![("host", host.as_str()), ("shop", &domain), ("timestamp", &timestamp)];
+    let hmac = crate::sign::shopify_query_mac(&settings.shopify_api_secret, &pairs);
+    pairs.push(("hmac", &hmac));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    Redirect::to(&format!("{}/install/shopify?{query}", settings.product_url)).into_response()
 }
 
 #[derive(Deserialize)]

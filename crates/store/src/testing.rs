@@ -315,6 +315,7 @@ impl World {
             last_event_at: None,
             acting_user_id: Some("acting".into()),
             webhook_id: Some("hook".into()),
+            subscription: None,
         }
     }
 

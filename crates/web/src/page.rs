@@ -2,9 +2,11 @@
 
 pub(crate) mod account;
 pub(crate) mod connect;
+pub(crate) mod connection;
 pub(crate) mod event;
 pub(crate) mod home;
 pub(crate) mod inbox;
+pub(crate) mod install;
 pub(crate) mod integration;
 mod words;
 

@@ -66,7 +66,7 @@ macro_rules! routes {
 use Access::{Org, OrgInQuery, Public, Signed, SignedIn};
 use Action::{
     ConversationRead, ConversationWrite, EventManage, EventRead, IntegrationManage, IntegrationRead,
-    OrganizationRead,
+    IntegrationTransfer, OrganizationRead,
 };
 
 routes! {
@@ -92,6 +92,10 @@ routes! {
     POST "/api/organizations/{org}/integrations/messenger/pages" Org(IntegrationManage) => api::integration::choose_page;
     POST "/api/organizations/{org}/integrations/kustomer/api-key" Org(IntegrationManage) => api::integration::api_key;
     GET "/api/organizations/{org}/integrations/{id}/history" Org(IntegrationRead) => api::integration::history;
+    POST "/api/organizations/{org}/integrations/{id}/transfer" Org(IntegrationTransfer) => api::integration::release;
+    DELETE "/api/organizations/{org}/integrations/{id}/transfer" Org(IntegrationTransfer) => api::integration::withdraw;
+    GET "/api/organizations/{org}/transfers" Org(IntegrationManage) => api::integration::on_offer;
+    DELETE "/api/organizations/{org}/transfers/{id}" Org(IntegrationManage) => api::integration::decline;
     POST "/api/organizations/{org}/integrations/{id}/test" Org(IntegrationManage) => api::integration::test;
     POST "/api/organizations/{org}/integrations/{id}/reconnect" Org(IntegrationManage) => api::integration::reconnect;
     DELETE "/api/organizations/{org}/integrations/{id}" Org(IntegrationManage) => api::integration::disconnect;
@@ -118,6 +122,8 @@ routes! {
     // pages
     GET "/" Public("what the product is") => page::account::landing;
     GET "/privacy/deletion/{code}" Public("the code is a mark that only this installation can make") => page::account::deletion;
+    GET "/install/shopify" Public("signed by Shopify; it binds nothing, and the person logs in next") => page::install::begin;
+    GET "/install/shopify/choose" SignedIn => page::install::choose;
     GET "/signup" Public("a person who has no account yet") => page::account::sign_up_form;
     POST "/signup" Public("a person who has no account yet") => page::account::sign_up;
     GET "/login" Public("a person who is not signed in yet") => page::account::log_in_form;
@@ -132,6 +138,10 @@ routes! {
     POST "/orgs/{org}/integrations/kustomer/api-key" Org(IntegrationManage) => page::connect::api_key;
     GET "/orgs/{org}/integrations/messenger/pages" Org(IntegrationManage) => page::connect::pages;
     POST "/orgs/{org}/integrations/messenger/pages" Org(IntegrationManage) => page::connect::choose_page;
+    GET "/orgs/{org}/integrations/{id}" Org(IntegrationRead) => page::connection::one;
+    POST "/orgs/{org}/integrations/{id}/transfer" Org(IntegrationTransfer) => page::connection::release;
+    POST "/orgs/{org}/integrations/{id}/transfer/withdraw" Org(IntegrationTransfer) => page::connection::withdraw;
+    POST "/orgs/{org}/transfers/{id}/decline" Org(IntegrationManage) => page::connection::decline;
     POST "/orgs/{org}/integrations/{id}/test" Org(IntegrationManage) => page::integration::test;
     GET "/orgs/{org}/integrations/{id}/reconnect" Org(IntegrationManage) => page::integration::reconnect;
     GET "/orgs/{org}/integrations/{id}/disconnect" Org(IntegrationManage) => page::integration::before_disconnect;
@@ -189,6 +199,7 @@ mod tests {
         GET  /api/openapi.json
         GET  /api/webhooks/messenger
         GET  /healthz
+        GET  /install/shopify
         GET  /login
         GET  /privacy/deletion/{code}
         GET  /readyz

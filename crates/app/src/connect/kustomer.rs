@@ -1,11 +1,11 @@
 //! A Kustomer account, by the platform's OAuth app or by an API key (`kustomer.md` 1.6, modes B and A).
 
-use super::{Ready, Refusal, as_error, row_for, store, subdomain, verifier_place};
+use super::{Ready, Refusal, as_error, seat_for, store, subdomain, verifier_place};
 use crate::App;
 use crate::error::AppError;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::IntegrationId;
-use agenstack_core::integration::{AccountIdentifier, Integration, Provider, Subdomain};
+use agenstack_core::integration::{AccountIdentifier, Integration, Provider, Subdomain, Subscription};
 use agenstack_core::policy::Action;
 use agenstack_providers::kustomer::check_key_claims;
 use agenstack_providers::{Kind, TokenGrant};
@@ -90,23 +90,24 @@ async fn finish_with(
     if claimed_org.is_some_and(|claimed| claimed != identity.org_id) {
         return Err(Refusal::because("other_account"));
     }
-    let id = row_for(app, org, Provider::Kustomer, &identity.org_id, reconnects).await?;
-    let former = app.store().tenant_read(org).await?.integration_find(&id).await?;
+    let seat = seat_for(app, org, Provider::Kustomer, &identity.org_id, reconnects).await?;
+    let former = app.store().tenant_read(org).await?.integration_find(&seat.id).await?;
     let mut missing = kustomer.missing_roles(account, &token).await?;
-    let webhook = match kustomer.webhook_create(account, &token, &webhook_url(app, &id), "AgenStack").await {
-        Ok(made) => Some((made.id, made.secret)),
-        // Without it people's answers in Kustomer do not reach the customer; the connection says so.
-        Err(e) if e.kind == Kind::Forbidden => {
-            missing.push("org.permission.outbound_webhook.create".to_owned());
-            None
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let webhook =
+        match kustomer.webhook_create(account, &token, &webhook_url(app, &seat.id), "AgenStack").await {
+            Ok(made) => Some((made.id, made.secret)),
+            // Without it people's answers in Kustomer do not reach the customer; the connection says so.
+            Err(e) if e.kind == Kind::Forbidden => {
+                missing.push("org.permission.outbound_webhook.create".to_owned());
+                None
+            }
+            Err(e) => return Err(e.into()),
+        };
     missing.sort();
     missing.dedup();
     let made = webhook.as_ref().map(|(id, _)| id.clone());
     let ready = Ready {
-        id,
+        seat,
         account: AccountIdentifier::Kustomer {
             subdomain: account.as_str().to_owned(),
             org_name: identity.org_name.unwrap_or_else(|| account.as_str().to_owned()),
@@ -118,6 +119,7 @@ async fn finish_with(
         missing_scopes: missing,
         grant,
         acting_user_id: Some(identity.user_id),
+        subscription: if webhook.is_some() { Subscription::Active } else { Subscription::Refused },
         webhook,
     };
     let stored = store(app, org, ready).await;

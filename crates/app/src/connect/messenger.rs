@@ -1,10 +1,10 @@
 //! Facebook Pages: the consent gives a list, the person chooses from it (`messenger.md` 1.4 to 1.10).
 
-use super::{Ready, Refusal, as_error, row_for, store};
+use super::{Ready, Refusal, as_error, seat_for, store};
 use crate::App;
 use crate::error::AppError;
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::integration::{AccountIdentifier, Integration, PageId, Provider};
+use agenstack_core::integration::{AccountIdentifier, Integration, PageId, Provider, Subscription};
 use agenstack_core::policy::Action;
 use agenstack_core::sealed::Place;
 use agenstack_providers::TokenGrant;
@@ -61,7 +61,7 @@ pub(super) async fn finish(app: &App, org: &OrgCtx, flow: &Flow, raw_query: &str
     for page in offered {
         let id = page.id.as_str().to_owned();
         let reason = if lacking.is_empty() {
-            match row_for(app, org, Provider::Messenger, &id, None).await {
+            match seat_for(app, org, Provider::Messenger, &id, None).await {
                 Ok(_) => page.problem(),
                 Err(Refusal::Reason(reason)) => Some(super::reason_text(Provider::Messenger, &reason)),
                 Err(e) => return Err(e),
@@ -152,7 +152,7 @@ pub async fn choose_page(app: &App, org: &OrgCtx, page_id: &str) -> Result<Integ
     let token = app.keyring().open_secret(org.org(), place(page_id), sealed).await?;
 
     let connected = async {
-        let id = row_for(app, org, Provider::Messenger, page_id, offer.reconnects.as_ref()).await?;
+        let seat = seat_for(app, org, Provider::Messenger, page_id, offer.reconnects.as_ref()).await?;
         messenger.subscribe(&page, &token).await?;
         let info = messenger.page_info(&page, &token).await?;
         let account = AccountIdentifier::Messenger { page_id: page_id.to_owned(), page_name: info.name };
@@ -164,7 +164,7 @@ pub async fn choose_page(app: &App, org: &OrgCtx, page_id: &str) -> Result<Integ
             refresh_expires_at: None,
         };
         let ready = Ready {
-            id,
+            seat,
             account,
             external_id: page_id.to_owned(),
             grant,
@@ -172,6 +172,7 @@ pub async fn choose_page(app: &App, org: &OrgCtx, page_id: &str) -> Result<Integ
             missing_scopes: Vec::new(),
             acting_user_id: Some(offer.acting_user_id.clone()),
             webhook: None,
+            subscription: Subscription::Active,
         };
         store(app, org, ready).await
     };

@@ -290,6 +290,15 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     lark.is_accessible("integrations").await;
     lark.click(".card[data-provider=shopify] button.test").await;
     lark.read(".notice.good", "Lark Supply answers").await;
+    lark.click(".card[data-provider=shopify] h3 a").await;
+    lark.click("#test").await;
+    lark.read(".notice.good", "Lark Supply answers").await;
+    lark.is_accessible("connection").await;
+    // The shop's admin opens the app: the person chooses where it belongs, and nothing is bound by that alone.
+    lark.go(&format!("{sandbox}/shops/moss-market.myshopify.com")).await;
+    lark.click("#open-app").await;
+    lark.read("#choices", "Lark Supply").await;
+    lark.is_accessible("install").await;
 
     connect_shop(&fern, &fern_org, "fern-goods").await;
     connect_page(&fern, &fern_org, "finn", "100000000000002").await;
@@ -300,6 +309,8 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     fern.click("#allow").await;
     fern.see(".card[data-provider=kustomer] .badge[data-status=connected]").await;
     fern.is_accessible("integrations-dark").await;
+    fern.click(".card[data-provider=messenger] h3 a").await;
+    fern.is_accessible("connection-dark").await;
 
     // Both inboxes are open while a customer writes to one page and then to the other.
     lark.go(&format!("/orgs/{lark_org}/inbox")).await;

@@ -24,7 +24,14 @@ struct Ids {
 impl Ids {
     async fn of(tenant: &Tenant) -> Self {
         let text = |v: &serde_json::Value| v["id"].as_str().expect("an id").to_owned();
+        // What it has released to somebody.
+        let released =
+            tenant.api(&format!("/integrations/{}/transfer", text(&tenant.integration("shopify").await)));
+        tenant.browser.send(Method::DELETE, &released, None).await;
+        let somebody = json!({"organization_id": format!("org_{NOWHERE}")});
+        let released = tenant.browser.post(&released, somebody).await.json();
         let by_noun = BTreeMap::from([
+            ("transfers", text(&released)),
             ("integrations", text(&tenant.integration("messenger").await)),
             ("events", text(&tenant.list("/events").await[0])),
             ("conversations", tenant.conversation().await),
@@ -35,8 +42,13 @@ impl Ids {
 
     fn unknown() -> Self {
         let id = |prefix: &str| format!("{prefix}{NOWHERE}");
-        let by_noun =
-            [("integrations", "int_"), ("events", "evt_"), ("conversations", "cnv_"), ("inbox", "cnv_")];
+        let by_noun = [
+            ("transfers", "trf_"),
+            ("integrations", "int_"),
+            ("events", "evt_"),
+            ("conversations", "cnv_"),
+            ("inbox", "cnv_"),
+        ];
         Self { org: id("org_"), by_noun: by_noun.map(|(noun, prefix)| (noun, id(prefix))).into() }
     }
 
@@ -66,7 +78,7 @@ impl Ids {
 async fn call(browser: &Browser, route: &Route, path: &str) -> Answer {
     let method: Method = route.method.parse().expect("a method");
     let body = (route.method == "POST" && path.starts_with("/api/"))
-        .then(|| json!({"text": "x", "page_id": "1", "subdomain": "x", "api_key": "x", "name": "x"}));
+        .then(|| json!({"text": "x", "page_id": "1", "subdomain": "x", "api_key": "x", "name": "x", "organization_id": "x"}));
     match body {
         None if route.method == "POST" => browser.form(path, &[("text", "x")]).await,
         body => browser.send(method, path, body).await,

@@ -6,6 +6,10 @@ UPDATE integrations SET renew_at = COALESCE(token_expires_at, 0)
     WHERE status <> 'disconnected' AND access_token IS NOT NULL AND (provider = 'shopify' OR refresh_token IS NOT NULL);
 CREATE INDEX integrations_by_renewal ON integrations (renew_at) WHERE status IN ('connected', 'paused');
 
+-- Whether events reach us, as it was found last.
+ALTER TABLE integrations ADD COLUMN subscription TEXT COLLATE "C";
+ALTER TABLE integrations ADD COLUMN subscription_at BIGINT;
+
 -- When the provider says that it happened; unsigned, so that it may narrow and never decide.
 ALTER TABLE events ADD COLUMN triggered_at BIGINT;
 

@@ -6,19 +6,24 @@ use crate::statement::statements;
 use crate::tenant::{list_from_text, list_to_text};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::id::IntegrationId;
-use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, SealedTokens};
+use agenstack_core::integration::{
+    ConnectionStatus, Integration, LastError, Provider, SealedTokens, Subscription,
+};
 use agenstack_core::sealed::Sealed;
 
 macro_rules! columns {
     () => {
         "id, provider, external_id, account_identifier, status, generation, token_expires_at, scopes, missing_scopes, \
-         acting_user_id, webhook_id, connected_at, last_success_at, last_event_at, last_error_code, last_error_message, last_error_at"
+         acting_user_id, webhook_id, connected_at, last_success_at, last_event_at, last_error_code, last_error_message, last_error_at, \
+         subscription, subscription_at"
     };
 }
 
 statements! { Tenant;
     INTEGRATION_LIST = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status <> 'disconnected'
         ORDER BY provider, id");
+    INTEGRATION_ENDED = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status = 'disconnected'
+        ORDER BY provider, id LIMIT $2");
     INTEGRATION_FIND = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND id = $2");
     INTEGRATION_BY_ACCOUNT = concat!("SELECT ", columns!(), " FROM integrations
         WHERE organization_id = $1 AND provider = $2 AND external_id = $3");
@@ -29,7 +34,7 @@ statements! { Tenant;
     INTEGRATION_RENEW = "UPDATE integrations SET account_identifier = $3, status = $4, generation = $5, access_token = $6,
             refresh_token = $7, webhook_secret = $8, token_expires_at = $9, refresh_expires_at = $10, refresh_lease = NULL,
             scopes = $11, missing_scopes = $12, acting_user_id = $13, webhook_id = $14, connected_at = $15, last_success_at = $16,
-            renew_at = $17, renew_failures = 0, probed_at = NULL, last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
+            renew_at = $17, renew_failures = 0, probed_at = NULL, subscription = NULL, subscription_at = NULL, last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
         WHERE organization_id = $1 AND id = $2 AND generation = $5 - 1";
     INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, renew_at, renew_failures,
             generation, status
@@ -54,6 +59,8 @@ statements! { Tenant;
         WHERE organization_id = $1 AND id = $2 AND refresh_lease = $3";
     INTEGRATION_SCOPES = "UPDATE integrations SET scopes = $3, missing_scopes = $4 WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4
+        WHERE organization_id = $1 AND id = $2 AND generation = $5";
+    INTEGRATION_SUBSCRIPTION = "UPDATE integrations SET subscription = $3, subscription_at = $4
         WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_FORGET = "UPDATE integrations SET status = 'needs_reconnect', access_token = NULL, refresh_token = NULL, acting_user_id = NULL,
             token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, renew_at = NULL,
@@ -83,6 +90,8 @@ struct Row {
     last_error_code: Option<String>,
     last_error_message: Option<String>,
     last_error_at: Option<i64>,
+    subscription: Option<String>,
+    subscription_at: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -181,6 +190,13 @@ impl TenantTx {
             last_event_at: at(r.last_event_at),
             acting_user_id: r.acting_user_id,
             webhook_id: r.webhook_id,
+            subscription: match (r.subscription, r.subscription_at) {
+                (Some(word), Some(ms)) => {
+                    let found = Subscription::parse(&word).ok_or_else(|| corrupt("subscription"))?;
+                    Some((found, Timestamp::from_millis(ms)))
+                }
+                _ => None,
+            },
         })
     }
 
@@ -464,6 +480,31 @@ impl TenantTx {
             generation
         )?;
         Ok(())
+    }
+
+    /// Whether events of this connection reach us, as it was just found.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_subscription(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        found: Subscription,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (org, id) = (self.org.as_str(), id.as_str());
+        execute!(self, INTEGRATION_SUBSCRIPTION, org, id, found.as_str(), at.millis(), generation)?;
+        Ok(())
+    }
+
+    /// Connections that have ended and were not connected anew, up to `limit`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_ended(&mut self, limit: i64) -> Result<Vec<Integration>, StoreError> {
+        let rows = rows!(fetch_all, self, Row, INTEGRATION_ENDED, self.org.as_str(), limit)?;
+        rows.into_iter().map(|r| self.integration(r)).collect()
     }
 
     /// Erases the tokens and who gave them; the connection stays and waits to be authorized again.

@@ -11,7 +11,9 @@ use agenstack_core::event::{Event, EventState};
 use agenstack_core::id::{
     AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, OrgId, TransferId,
 };
-use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, StateChange};
+use agenstack_core::integration::{
+    ConnectionStatus, Integration, LastError, Provider, SealedTokens, StateChange, Subscription,
+};
 use agenstack_core::org::Organization;
 use agenstack_core::sealed::Sealed;
 use agenstack_store::global::flow::Flow;
@@ -134,6 +136,10 @@ impl Full {
         );
         tx.audit_add(&w.id(AuditId::new), "user", "integration.connect", self.shop.id.as_str(), w.now())
             .await?;
+        let mut former =
+            w.integration(self.org.org(), Provider::Kustomer, &format!("former {}", self.shop.external_id));
+        former.status = ConnectionStatus::Disconnected;
+        tx.integration_put(&former, &SealedTokens::default(), Ends::default(), true).await?;
         tx.history_add(&self.shop.id, &self.change).await?;
         tx.farewell_add(&self.farewell).await?;
         tx.transfer_add(&self.offer, "user").await?;
@@ -356,6 +362,8 @@ calls! { tx, v, w;
     "tokens refreshed" Change integration_refreshed(&v.shop.id, v.shop.generation, v.refresh, &refreshed(w.now()));
     "scopes changed" Change integration_scopes(&v.shop.id, v.shop.generation, &["taken over".to_owned()], &[]);
     "a connection succeeded" Change integration_succeeded(&v.shop.id, v.shop.generation, w.now());
+    "a subscription found" Change integration_subscription(&v.shop.id, v.shop.generation, Subscription::Off, w.now());
+    "ended connections" Whole integration_ended(9);
     "tokens" Find integration_tokens(&v.shop.id);
     "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"));
     "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now(), w.now());

@@ -2,7 +2,9 @@
 
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider, SealedTokens};
+use agenstack_core::integration::{
+    ConnectionStatus, Integration, LastError, Provider, SealedTokens, Subscription,
+};
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, both_databases};
@@ -79,6 +81,8 @@ both_databases! {
         let mut tx = db.store.tenant_read(&org).await.unwrap();
         let list = tx.integration_list().await.unwrap();
         assert_eq!(list.iter().map(|i| &i.id).collect::<Vec<_>>(), [&page.id]);
+        let ended = tx.integration_ended(9).await.unwrap();
+        assert_eq!(ended.iter().map(|i| &i.id).collect::<Vec<_>>(), [&it.id]);
         assert!(tx.integration_find(&it.id).await.unwrap().is_some());
     }
 
@@ -222,9 +226,12 @@ both_databases! {
         let mut tx = db.store.tenant(&org).await.unwrap();
         tx.integration_scopes(&it.id, 1, &["read".into()], &["write".into()]).await.unwrap();
         tx.integration_webhook(&it.id, 1, "hook 2", &sealed("secret 2")).await.unwrap();
+        tx.integration_subscription(&it.id, 1, Subscription::Off, w.now()).await.unwrap();
+        tx.integration_subscription(&it.id, 2, Subscription::Active, w.now()).await.unwrap();
         let found = tx.integration_find(&it.id).await.unwrap().unwrap();
         assert_eq!((found.scopes, found.missing_scopes), (vec!["read".to_owned()], vec!["write".to_owned()]));
         assert_eq!(found.webhook_id.as_deref(), Some("hook 2"));
+        assert_eq!(found.subscription, Some((Subscription::Off, w.now())));
         assert_eq!(tx.integration_tokens(&it.id).await.unwrap().sealed.webhook_secret, Some(sealed("secret 2")));
     }
 

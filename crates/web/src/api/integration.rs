@@ -7,6 +7,7 @@ use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::connect::{self, PageChoice};
 use agenstack_app::integration::{self, TestReport};
+use agenstack_app::transfer::{self, Released};
 use agenstack_core::integration::Integration;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -19,6 +20,49 @@ use serde_json::{Value, json};
 pub(crate) async fn list(State(shared): State<Shared>, member: Member) -> Outcome<Json<Value>> {
     let items = integration::list(shared.app(), &member.org).await?;
     Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
+/// The organization that an account is released to.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct Release {
+    organization_id: String,
+}
+
+/// `POST …/integrations/{id}/transfer`
+pub(crate) async fn release(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((_, id)): Path<(String, String)>,
+    Body(to): Body<Release>,
+) -> Outcome<(StatusCode, Json<Released>)> {
+    let made = transfer::offer(shared.app(), &member.org, &id, &to.organization_id).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// `DELETE …/integrations/{id}/transfer`
+pub(crate) async fn withdraw(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((_, id)): Path<(String, String)>,
+) -> Outcome<StatusCode> {
+    transfer::withdraw(shared.app(), &member.org, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET …/transfers`
+pub(crate) async fn on_offer(State(shared): State<Shared>, member: Member) -> Outcome<Json<Value>> {
+    let items = transfer::on_offer(shared.app(), &member.org).await?;
+    Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
+/// `DELETE …/transfers/{id}`
+pub(crate) async fn decline(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((_, id)): Path<(String, String)>,
+) -> Outcome<StatusCode> {
+    transfer::decline(shared.app(), &member.org, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET …/integrations/{id}/history`

@@ -5,7 +5,7 @@
 
 use crate::api::account::{Credentials, NewAccount, NewOrganization};
 use crate::api::conversation::Answer;
-use crate::api::integration::{ApiKey, Choice};
+use crate::api::integration::{ApiKey, Choice, Release};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::ComponentsBuilder;
@@ -18,7 +18,7 @@ macro_rules! shapes {
         pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
             components
                 .schema_from::<NewAccount>().schema_from::<Credentials>().schema_from::<NewOrganization>()
-                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<Answer>()
+                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<Release>().schema_from::<Answer>()
                 $(.schema_from::<$name>())*
         }
     };
@@ -64,6 +64,9 @@ shapes! {
     }
     LastError { code: String, message: String, at: String, }
     IntegrationList { items: Vec<Integration>, next_cursor: Option<String>, }
+    Released { id: String, to_organization_id: String, expires_at: String, }
+    OnOffer { id: String, provider: String, account: String, label: String, from_name: String, expires_at: String, }
+    OnOfferList { items: Vec<OnOffer>, next_cursor: Option<String>, }
     StateChange { id: String, actor: String, status: String, code: String, message: String, at: String, }
     StateChangeList { items: Vec<StateChange>, next_cursor: Option<String>, }
     PageChoice { id: String, name: String, selectable: bool, reason: Option<String>, }

@@ -8,7 +8,7 @@ use crate::gate::{SignedIn, Visitor};
 use crate::{Shared, cookie};
 use agenstack_app::account::{self, SignUp, SignedIn as Entered};
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use secrecy::SecretString;
@@ -21,7 +21,15 @@ pub(super) struct Landing {
 }
 
 /// `GET /`
-pub(crate) async fn landing(State(shared): State<Shared>, Visitor(session): Visitor) -> Response {
+pub(crate) async fn landing(
+    State(shared): State<Shared>,
+    Visitor(session): Visitor,
+    RawQuery(query): RawQuery,
+) -> Response {
+    // An operator may have given Shopify this address as the app's.
+    if let Some(query) = query.filter(|q| super::install::is_from_shopify(q)) {
+        return super::install::from_shopify(&shared, session.is_some(), &query);
+    }
     let mut frame = frame(&shared, "Support for your shop's customers, answered");
     frame.signed_in = session.is_some();
     Page(Landing { frame }).into_response()
@@ -51,16 +59,22 @@ pub(super) struct SignUpPage {
     pub email: String,
     pub name: String,
     pub organization_name: String,
+    pub next: String,
 }
 
 /// `GET /signup`
-pub(crate) async fn sign_up_form(State(shared): State<Shared>, Visitor(session): Visitor) -> Response {
+pub(crate) async fn sign_up_form(
+    State(shared): State<Shared>,
+    Visitor(session): Visitor,
+    Query(next): Query<Next>,
+) -> Response {
+    let next = safe_next(next.next.as_deref());
     if session.is_some() {
-        return go("/orgs");
+        return go(&next);
     }
     let (email, name, organization_name) = Default::default();
     let frame = frame(&shared, "Sign up");
-    Page(SignUpPage { frame, wrong: None, email, name, organization_name }).into_response()
+    Page(SignUpPage { frame, wrong: None, email, name, organization_name, next }).into_response()
 }
 
 #[derive(Deserialize)]
@@ -69,6 +83,7 @@ pub(crate) struct NewAccount {
     password: String,
     name: String,
     organization_name: String,
+    next: Option<String>,
 }
 
 fn entered(shared: &Shared, entered: &Entered, path: &str) -> Response {
@@ -91,17 +106,21 @@ pub(crate) async fn sign_up(
         name: new.name.clone(),
         organization_name: new.organization_name.clone(),
     };
+    let next = safe_next(new.next.as_deref());
     match account::sign_up(shared.app(), &ctx, from, form).await {
         Ok(made) => {
-            let path =
-                made.organization.as_ref().map_or("/orgs".to_owned(), |org| format!("/orgs/{}", org.id));
+            // Whoever was on the way somewhere goes on; everybody else to their new organization.
+            let path = match &made.organization {
+                Some(org) if next == "/orgs" => format!("/orgs/{}", org.id),
+                _ => next,
+            };
             Ok(entered(&shared, &made, &path))
         }
         Err(error) => {
             let (status, wrong) = Wrong::of(error)?;
             let frame = frame(&shared, "Sign up");
             let (email, name, organization_name) = (new.email, new.name, new.organization_name);
-            Ok(page(status, SignUpPage { frame, wrong: Some(wrong), email, name, organization_name }))
+            Ok(page(status, SignUpPage { frame, wrong: Some(wrong), email, name, organization_name, next }))
         }
     }
 }

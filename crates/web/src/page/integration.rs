@@ -1,17 +1,19 @@
 //! The three cards.
 
-use super::{Frame, Page, When, go, may, org_frame};
+use super::{Form, Frame, Page, When, go, may, org_frame};
 use crate::Shared;
 use crate::api::Query;
 use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::connect::{reason_text, scope_text};
-use agenstack_app::integration as deed;
+use agenstack_app::{integration as deed, transfer};
+use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{AccountIdentifier, ConnectionStatus, Integration, Provider};
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use std::collections::HashMap;
 
 /// A permission and what it is for.
@@ -62,10 +64,24 @@ pub(super) struct Integrations {
     pub org: String,
     pub cards: Vec<Card>,
     pub notices: Vec<Notice>,
+    /// Accounts that other organizations release to this one.
+    pub offers: Vec<Offered>,
+    /// Connections that have ended: id and label.
+    pub ended: Vec<(String, String)>,
     pub may_manage: bool,
 }
 
-fn words(status: ConnectionStatus) -> &'static str {
+/// An account that another organization releases to this one.
+pub(super) struct Offered {
+    pub id: String,
+    pub title: &'static str,
+    pub label: String,
+    pub from: String,
+    pub until: When,
+    pub take: String,
+}
+
+pub(super) fn words(status: ConnectionStatus) -> &'static str {
     match status {
         ConnectionStatus::Connected => "Connected",
         ConnectionStatus::NeedsReconnect => "Needs reconnecting",
@@ -74,8 +90,35 @@ fn words(status: ConnectionStatus) -> &'static str {
     }
 }
 
-fn scopes(provider: Provider, names: &[String]) -> Vec<Scope> {
+pub(super) fn scopes(provider: Provider, names: &[String]) -> Vec<Scope> {
     names.iter().map(|n| Scope { name: n.clone(), text: scope_text(provider, n) }).collect()
+}
+
+/// How a Kustomer account was connected.
+pub(super) fn method_words(method: &str) -> &'static str {
+    match method {
+        "api_key" => "API key",
+        _ => "OAuth",
+    }
+}
+
+/// Where a connection is mended: a key is typed in anew, everything else is authorized anew, and what has ended is
+/// connected like a new one.
+pub(super) fn mend(
+    org: &str,
+    provider: Provider,
+    id: &IntegrationId,
+    account: &AccountIdentifier,
+    ended: bool,
+) -> String {
+    let typed = matches!(account, AccountIdentifier::Kustomer { method, .. } if method == "api_key");
+    match account {
+        AccountIdentifier::Shopify { shop, .. } if ended => {
+            format!("/orgs/{org}/integrations/shopify/connect?shop={shop}")
+        }
+        _ if typed || ended => format!("/orgs/{org}/integrations/{provider}/connect"),
+        _ => format!("/orgs/{org}/integrations/{id}/reconnect"),
+    }
 }
 
 fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -> Account {
@@ -84,12 +127,9 @@ fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -
         AccountIdentifier::Shopify { shop, .. } => shop.clone(),
         AccountIdentifier::Messenger { page_id, .. } => format!("Page {page_id}"),
         AccountIdentifier::Kustomer { org_name, method, .. } => {
-            let method = if method == "api_key" { "API key" } else { "OAuth" };
-            format!("{org_name}, by {method}")
+            format!("{org_name}, by {}", method_words(method))
         }
     };
-    let by_key =
-        matches!(&it.account_identifier, AccountIdentifier::Kustomer { method, .. } if method == "api_key");
     Account {
         id: it.id.as_str().to_owned(),
         label: match &it.account_identifier {
@@ -106,11 +146,7 @@ fn account(org: &str, it: &Integration, now: agenstack_core::clock::Timestamp) -
         error: it.last_error.as_ref().map(|e| (e.message.clone(), when(e.at))),
         missing: scopes(it.provider, &it.missing_scopes),
         granted: scopes(it.provider, &it.scopes),
-        reconnect: if by_key {
-            format!("/orgs/{org}/integrations/kustomer/connect")
-        } else {
-            format!("/orgs/{org}/integrations/{}/reconnect", it.id)
-        },
+        reconnect: mend(org, it.provider, &it.id, &it.account_identifier, false),
     }
 }
 
@@ -139,12 +175,33 @@ async fn shown(shared: &Shared, member: &Member, notices: Vec<Notice>) -> Outcom
             "Your help desk. When a customer wants a person, the conversation goes here.",
         ),
     ];
+    let may_manage = may(member, Action::IntegrationManage);
+    let offers = if may_manage { transfer::on_offer(app, &member.org).await? } else { Vec::new() };
+    let offers = offers.into_iter().map(|o| Offered {
+        id: o.id.as_str().to_owned(),
+        title: o.provider.title(),
+        take: match o.provider {
+            Provider::Shopify => format!("/orgs/{org}/integrations/shopify/connect?shop={}", o.account),
+            Provider::Kustomer if app.kustomer_oauth() => {
+                format!("/orgs/{org}/integrations/kustomer/connect?subdomain={}", o.label)
+            }
+            other => format!("/orgs/{org}/integrations/{other}/connect"),
+        },
+        label: o.label,
+        from: o.from_name,
+        until: When::of(o.expires_at, now),
+    });
+    let ended = deed::ended(app, &member.org).await?.into_iter().map(|it| {
+        (it.id.as_str().to_owned(), format!("{}: {}", it.provider.title(), it.account_identifier.label()))
+    });
     Ok(Page(Integrations {
         frame: org_frame(member, "Integrations", "integrations"),
+        offers: offers.collect(),
+        ended: ended.collect(),
         org,
         cards,
         notices,
-        may_manage: may(member, Action::IntegrationManage),
+        may_manage,
     })
     .into_response())
 }
@@ -184,13 +241,23 @@ pub(crate) async fn list(
     shown(&shared, &member, notices).await
 }
 
+/// On which page the button was.
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    back: Option<String>,
+}
+
 /// `POST /orgs/{org}/integrations/{id}/test`
 pub(crate) async fn test(
     State(shared): State<Shared>,
     member: Member,
     Path((_, id)): Path<(String, String)>,
+    Form(asked): Form<Asked>,
 ) -> Outcome<Response> {
     let report = deed::test(shared.app(), &member.org, &id).await?;
+    if asked.back.as_deref() == Some("connection") {
+        return super::connection::tested(&shared, &member, &id, report).await;
+    }
     shown(&shared, &member, vec![Notice { good: report.ok, text: report.message }]).await
 }
 

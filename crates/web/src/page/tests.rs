@@ -3,10 +3,12 @@
 use super::*;
 use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignUpPage};
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
+use crate::page::connection::{Came, Change, Connection, Fact};
 use crate::page::event::{Events, One, Row as EventRow};
 use crate::page::home::{Home, Problem, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
-use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Scope};
+use crate::page::install::{Choice, InstallPage, InstallRefused};
+use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
 use agenstack_app::connect::PageChoice;
 
 /// What somebody might write to get into a page.
@@ -63,6 +65,32 @@ fn event_row() -> EventRow {
     }
 }
 
+fn sample_connection(released: Option<(String, When)>) -> Connection {
+    let scope = || Scope { name: text(), text: "x" };
+    Connection {
+        frame: sample_frame(),
+        org: "org_1".into(),
+        id: "int_1".into(),
+        title: "Shopify",
+        label: text(),
+        status: "paused",
+        status_words: "Paused",
+        error: Some((text(), when())),
+        notice: Some((false, text())),
+        wrong: wrong(),
+        facts: vec![Fact { name: "x", text: text(), at: Some(when()) }],
+        missing: vec![scope()],
+        granted: vec![scope()],
+        events: vec![Came { id: "evt_1".into(), topic: text(), state: "done", received: when() }],
+        history: vec![Change { status: "paused", status_words: "x", text: text(), by: "you", at: when() }],
+        mend: "/x".into(),
+        ended: false,
+        released,
+        may_manage: true,
+        may_release: true,
+    }
+}
+
 /// All pages, each with everything on it that it can show.
 fn pages() -> Vec<(&'static str, String)> {
     let frame = sample_frame;
@@ -113,6 +141,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     email: text(),
                     name: text(),
                     organization_name: text(),
+                    next: text(),
                 }
                 .render(),
             ),
@@ -158,6 +187,15 @@ fn pages() -> Vec<(&'static str, String)> {
                     org: org(),
                     cards: vec![card],
                     notices: vec![Notice { good: false, text: text() }],
+                    offers: vec![Offered {
+                        id: "trf_1".into(),
+                        title: "Shopify",
+                        label: text(),
+                        from: text(),
+                        until: when(),
+                        take: "/x".into(),
+                    }],
+                    ended: vec![("int_2".into(), text())],
                     may_manage: true,
                 }
                 .render(),
@@ -193,6 +231,21 @@ fn pages() -> Vec<(&'static str, String)> {
                 .render(),
             ),
         ),
+        ("connection", rendered(sample_connection(Some(("org_2".into(), when()))).render())),
+        ("connection on its own", rendered(sample_connection(None).render())),
+        (
+            "install",
+            rendered(
+                InstallPage {
+                    frame: plain(),
+                    shop: text(),
+                    user: text(),
+                    choices: vec![Choice { name: text(), href: "/x".into(), connected: true }],
+                }
+                .render(),
+            ),
+        ),
+        ("install refused", rendered(InstallRefused { frame: plain(), text: text() }.render())),
         ("state refused", rendered(StateRefused { frame: plain(), title: "Shopify" }.render())),
         (
             "inbox",

@@ -179,6 +179,32 @@ both_databases! {
         assert_eq!(lark.browser.get(&choose).await.status, StatusCode::BAD_REQUEST, "too old");
     }
 
+    async fn while_shopifys_secret_is_rotated_both_count_for_webhooks_callbacks_and_installations(db: TestDb) {
+        const FORMER: &str = "a-former-app-secret-of-the-platform-0001";
+        let scene = Scene::with(db, &[("SHOPIFY_API_SECRET_PREVIOUS", FORMER)]).await;
+        let lark = scene.tenant("Lark Supply").await;
+        let current = scene.settings.shopify_api_secret.clone();
+        // The return from Shopify, signed anew by the test with the one or the other.
+        for (secret, connected) in [("neither of the two", false), (FORMER, true), (current.as_str(), true)] {
+            let url = lark.begin("shopify", &format!("&shop={}", LARK.label)).await;
+            let back = Walk::approve().through(&url).await.expect("the shop's owner installs the app");
+            let back = url::Url::parse(&back).expect("an address");
+            let pairs: Vec<(String, String)> =
+                back.query_pairs().into_owned().filter(|(n, _)| n != "hmac" && n != "host").collect();
+            let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let done = lark.come_back(&format!("{}?{}", back.path(), shopify_query(secret, &pairs))).await;
+            let ends = done.location.expect("a redirect");
+            assert_eq!(ends.ends_with("?shopify=connected"), connected, "{ends}");
+            let opened = lark.browser.get(&format!("/install/shopify?{}", install_query(&scene, &LARK.shop(), secret))).await;
+            assert_eq!(opened.status == StatusCode::SEE_OTHER, connected, "{secret}");
+            let body = r#"{"id":1}"#;
+            let (signature, id) = (crate::wire::shopify_signature_by(secret, body), format!("hook {}", secret.len()));
+            let told = crate::wire::shopify(&scene, "orders/updated", &LARK.shop(), &id.replace(' ', "-"), body, Some(signature)).await;
+            assert_eq!(told.status == StatusCode::OK, connected, "{secret}");
+        }
+        assert_eq!(lark.integration("shopify").await["status"], "connected");
+    }
+
     async fn the_page_of_a_connection_tells_all_there_is_and_stays_after_its_end(db: TestDb) {
         let scene = Scene::on(db).await;
         let lark = scene.connected("Lark Supply", LARK).await;

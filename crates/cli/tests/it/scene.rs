@@ -80,11 +80,17 @@ pub async fn sandbox_for(product: &str) -> (String, Settings) {
 
 impl Scene {
     pub async fn on(db: TestDb) -> Self {
+        Self::with(db, &[]).await
+    }
+
+    /// With settings of its own beside the usual ones.
+    pub async fn with(db: TestDb, more: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let product = format!("http://{}", listener.local_addr().expect("an address"));
         let (sandbox, settings) = sandbox_for(&product).await;
         let mut environment = environment(&settings, &db.url);
         environment.insert("AGENSTACK_PUBLIC_URL".into(), product.clone());
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::load(&Sources::from_environment(environment)).expect("the settings are right");
         let clock = Arc::new(ShiftedClock(AtomicI64::new(0)));
         let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy) };

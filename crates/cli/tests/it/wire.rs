@@ -78,6 +78,11 @@ pub async fn shopify(
 
 /// Shopify's signature of a webhook.
 pub fn shopify_signature(scene: &Scene, body: &str) -> String {
+    shopify_signature_by(&scene.settings.shopify_api_secret, body)
+}
+
+/// The same by any secret.
+pub fn shopify_signature_by(secret: &str, body: &str) -> String {
     use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(mac(&scene.settings.shopify_api_secret, body.as_bytes()))
+    base64::engine::general_purpose::STANDARD.encode(mac(secret, body.as_bytes()))
 }

@@ -26,6 +26,7 @@ pub mod live;
 pub mod password;
 pub mod privacy;
 pub mod rotation;
+pub mod seed;
 mod state;
 pub mod token;
 pub mod transfer;

@@ -6,4 +6,5 @@ pub mod keys;
 pub mod migrate;
 pub mod sandbox;
 pub mod scan;
+pub mod seed;
 pub mod serve;

@@ -90,6 +90,7 @@ fn the_statements_that_cross_tenants_are_these() {
     SESSION_END
     SESSION_SWEEP
     ORGANIZATION_ADD
+    ORGANIZATION_ANY
     MEMBERSHIP_ADD
     MEMBERSHIP_LIST
     MEMBERSHIP_FIND
@@ -160,6 +161,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     SESSION_END
     SESSION_SWEEP
     ORGANIZATION_ADD
+    ORGANIZATION_ANY
     MEMBERSHIP_LIST
     FLOW_CONSUME
     FLOW_SWEEP

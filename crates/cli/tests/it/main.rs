@@ -14,4 +14,5 @@ mod ownership;
 mod race;
 mod route;
 mod scene;
+mod seed;
 mod wire;

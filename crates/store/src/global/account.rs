@@ -17,6 +17,7 @@ statements! { Global;
     SESSION_END = "DELETE FROM sessions WHERE id = $1";
     SESSION_SWEEP = "DELETE FROM sessions WHERE expires_at <= $1";
     ORGANIZATION_ADD = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)";
+    ORGANIZATION_ANY = "SELECT COUNT(*) FROM (SELECT 1 FROM organizations LIMIT 1) o";
     MEMBERSHIP_ADD = "INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)";
     MEMBERSHIP_LIST = "SELECT o.id, o.name, o.created_at, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
         WHERE m.user_id = $1 ORDER BY o.name, o.id";
@@ -189,6 +190,15 @@ impl GlobalTx {
         let at = org.created_at.millis();
         execute!(self, ORGANIZATION_ADD, org.id.as_str(), org.name.as_str(), at)?;
         self.membership_add(&org.id, owner, Role::Owner, org.created_at).await
+    }
+
+    /// Whether there is any organization.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn organization_any(&mut self) -> Result<bool, StoreError> {
+        let (n,) = rows!(fetch_one, self, (i64,), ORGANIZATION_ANY)?;
+        Ok(n > 0)
     }
 
     /// Adds a member.

@@ -91,6 +91,13 @@ both_databases! {
         assert!(tx.membership_find(&w.id(OrgId::new), &stranger.id).await.unwrap().is_none());
     }
 
+    async fn whether_there_is_any_organization_is_told(db: TestDb) {
+        let w = World::new();
+        assert!(!db.store.global_read().await.unwrap().organization_any().await.unwrap());
+        w.organization(&db.store, "Lark").await;
+        assert!(db.store.global_read().await.unwrap().organization_any().await.unwrap());
+    }
+
     async fn nobody_is_a_member_twice(db: TestDb) {
         let w = World::new();
         let (_, lark) = w.organization(&db.store, "Lark").await;

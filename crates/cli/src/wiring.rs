@@ -194,13 +194,14 @@ pub async fn start(
             trusted_proxies: config.server.trusted_proxies.clone(),
             closing: closed.clone(),
         };
-        let service = agenstack_web::router(web).into_make_service_with_connect_info::<SocketAddr>();
+        let limits = agenstack_web::server::Limits::default();
         let over = ended(closed.clone());
-        tasks.push(tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(over).await {
-                tracing::error!(%error, "the server ended");
-            }
-        }));
+        tasks.push(tokio::spawn(agenstack_web::server::serve(
+            listener,
+            agenstack_web::router(web),
+            limits,
+            over,
+        )));
     }
     if role != Role::Web {
         tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed))));

@@ -16,6 +16,7 @@ pub mod origin;
 mod page;
 pub mod route;
 mod security;
+pub mod server;
 
 pub use route::{Access, Route, routes};
 

@@ -401,6 +401,7 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     crate::job::add(app, &mut tx, &Job::AdoptEvents { integration: it.id.clone() }, it.id.as_str(), now)
         .await?;
     tx.commit().await?;
+    app.routes().forget(it.provider, &it.external_id);
     app.wake();
     app.live().changed(org.org(), Topic::Integrations);
     tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, generation = it.generation, "connected");

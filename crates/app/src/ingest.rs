@@ -4,20 +4,24 @@
 //! The order is the same for every provider: signature, then parse, then owner, then one transaction. Nothing is
 //! looked up for a request that is not signed, but the one row that a Kustomer address names.
 
+use crate::commit::{Delivery, NotCommitted};
 use crate::error::AppError;
 use crate::{App, new_id};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
-use agenstack_core::id::{EventId, IntegrationId};
+use agenstack_core::id::{EventId, IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Place;
 use agenstack_providers::messenger::MessagingEvent;
 use agenstack_providers::shopify::shop_in_body;
 use agenstack_providers::{SignatureError, json};
-use agenstack_store::global::inbox::Incoming;
+use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::{GlobalTx, StoreError};
 use http::HeaderMap;
 use serde_json::{Value, json as value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The largest delivery that is read, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -47,9 +51,15 @@ pub enum Refused {
     /// The operator has not set the provider up.
     #[error("the provider is not set up")]
     NotSetUp,
+    /// Too much waits to be committed; the provider shall come again.
+    #[error("too many deliveries wait")]
+    Busy,
     /// It could not be committed; the provider shall come again.
     #[error("the delivery could not be committed")]
     Unavailable(#[source] AppError),
+    /// The same, for a transaction that several deliveries shared.
+    #[error("the delivery could not be committed")]
+    NotCommitted(#[source] Arc<StoreError>),
 }
 
 impl From<StoreError> for Refused {
@@ -79,6 +89,8 @@ struct Part {
     order_key: String,
     payload: Vec<u8>,
     triggered_at: Option<Timestamp>,
+    /// What was signed, where the provider's id of the delivery was not.
+    signed: Option<Vec<u8>>,
 }
 
 /// A delivery of Shopify, of whichever shop.
@@ -106,6 +118,7 @@ pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> 
         external_id: delivery.webhook_id,
         payload: body.to_vec(),
         triggered_at: delivery.triggered_at,
+        signed: Some(body.to_vec()),
     };
     accept(app, ctx, Provider::Shopify, vec![part]).await
 }
@@ -140,6 +153,7 @@ pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -
         order_key: conversation_key(e.page_id.as_str(), e.psid.as_deref()),
         payload: single(&e),
         triggered_at: e.timestamp,
+        signed: None,
     });
     accept(app, ctx, Provider::Messenger, parts.collect()).await
 }
@@ -193,6 +207,7 @@ pub async fn kustomer(
         order_key: format!("{id}:{}", event.conversation_id.as_deref().unwrap_or("-")),
         payload: body.to_vec(),
         triggered_at: None,
+        signed: None,
     };
     accept(app, ctx, Provider::Kustomer, vec![part]).await
 }
@@ -205,68 +220,131 @@ pub fn messenger_challenge(app: &App, raw_query: &str) -> Result<Option<String>,
     Ok(app.messenger().map_err(|_| Refused::NotSetUp)?.challenge(raw_query).ok())
 }
 
+/// How often a part is routed anew whose connection changed between the look-up and the commit.
+const TRIES: usize = 3;
+/// How long a delivery waits for its commit: the providers hang up after five seconds.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// A signed body is known again for this long, and for up to twice as long (`shopify.md` 2.3).
+const WINDOW_SECS: i64 = 86_400;
+
 /// Commits the parts, each for the owner of its account, and wakes the worker. All or nothing.
 async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> Result<Accepted, Refused> {
     let mut accepted = Accepted::default();
-    if parts.is_empty() {
-        return Ok(accepted);
-    }
-    let mut read = app.store().global_read().await?;
-    let mut ready = Vec::with_capacity(parts.len());
-    for part in parts {
-        let owner = read.route_by_account(provider, &part.account).await?;
-        ready.push((owner.map(|o| o.route), part));
-    }
-    drop(read);
-    // Keys are fetched and payloads sealed before the writing transaction: in SQLite it holds up everybody else.
-    let mut sealed = Vec::with_capacity(ready.len());
-    for (route, part) in ready {
-        let id = new_id!(app, EventId, ctx.now);
-        let payload = match &route {
-            Some(route) => {
-                app.keyring().key(&route.org).await?.seal(payload_place(&id), &part.payload, app.entropy())
-            }
-            None => app.keyring().vault().seal_platform(unrouted_place(&id), &part.payload, app.entropy()),
-        };
-        let incoming = Incoming {
-            id,
-            provider,
-            topic: bounded(part.topic),
-            external_id: bounded(part.external_id),
-            dedup_key: part.dedup_key,
-            order_key: part.order_key,
-            payload,
-            received_at: ctx.now,
-            triggered_at: part.triggered_at,
-        };
-        sealed.push((route, part.account, incoming));
-    }
-    let mut tx = app.store().global().await?;
-    for (route, account, incoming) in &sealed {
-        let new = match route {
-            Some(route) => {
-                let new = tx.event_accept(route, incoming).await?;
-                if new {
-                    tx.route_seen(&route.integration, ctx.now).await?;
+    let mut waiting = parts;
+    let mut owners = BTreeSet::new();
+    for attempt in 0..TRIES {
+        if waiting.is_empty() {
+            break;
+        }
+        // Keys are fetched and payloads sealed before the writing transaction: in SQLite it holds up everybody else.
+        let mut delivery = Delivery::default();
+        let mut sent = Vec::new();
+        for part in std::mem::take(&mut waiting) {
+            match route(app, provider, &part.account, attempt > 0).await? {
+                Some(to) => {
+                    let event = seal(app, ctx, provider, &part, Some(&to.org)).await?;
+                    sent.push((event.id.clone(), to.clone(), part));
+                    delivery.owned.push(Addressed { to, held: false, event });
                 }
-                accepted.stored += usize::from(new);
-                new
+                None => {
+                    let event = seal(app, ctx, provider, &part, None).await?;
+                    delivery.unrouted.push((part.account, event));
+                }
             }
-            None => {
-                accepted.unrouted += 1;
-                tx.unrouted_add(account, incoming).await?
+        }
+        let unrouted = delivery.unrouted.len();
+        let committed = tokio::time::timeout(PATIENCE, app.committer().commit(delivery));
+        let committed = committed.await.map_err(|_| Refused::Busy)?.map_err(|e| match e {
+            NotCommitted::Full => Refused::Busy,
+            NotCommitted::Store(error) => Refused::NotCommitted(error),
+        })?;
+        accepted.unrouted += unrouted;
+        accepted.duplicates += unrouted - committed.unrouted;
+        for (id, to, part) in sent {
+            if committed.owned.contains(&id) {
+                accepted.stored += 1;
+                owners.insert(to.org);
+                continue;
             }
-        };
-        accepted.duplicates += usize::from(!new);
+            // There already, or the connection is another than it was: only a fresh look tells.
+            match fresh(app, provider, &part.account).await? {
+                Some(now) if now.generation == to.generation && now.integration == to.integration => {
+                    accepted.duplicates += 1;
+                }
+                _ => waiting.push(part),
+            }
+        }
     }
-    tx.commit().await?;
+    if !waiting.is_empty() {
+        // An account that changes hands faster than it can be looked up: the provider comes again.
+        return Err(Refused::Busy);
+    }
     if accepted.stored > 0 {
         app.wake();
-        for route in sealed.iter().filter_map(|(route, ..)| route.as_ref()) {
-            app.live().changed(&route.org, crate::live::Topic::Events);
+        for org in &owners {
+            app.live().changed(org, crate::live::Topic::Events);
         }
     }
     Ok(accepted)
+}
+
+/// The owner of an account, as it is remembered or, `anew`, as it is.
+async fn route(
+    app: &App,
+    provider: Provider,
+    account: &str,
+    anew: bool,
+) -> Result<Option<Route>, StoreError> {
+    match app.routes().get(provider, account) {
+        Some(remembered) if !anew => Ok(remembered),
+        _ => fresh(app, provider, account).await,
+    }
+}
+
+async fn fresh(app: &App, provider: Provider, account: &str) -> Result<Option<Route>, StoreError> {
+    let found = app.store().global_read().await?.route_by_account(provider, account).await?;
+    let route = found.map(|o| o.route);
+    app.routes().put(provider, account, route.as_ref());
+    Ok(route)
+}
+
+async fn seal(
+    app: &App,
+    ctx: &Ctx,
+    provider: Provider,
+    part: &Part,
+    org: Option<&OrgId>,
+) -> Result<Incoming, AppError> {
+    let id = new_id!(app, EventId, ctx.now);
+    let (payload, digests) = match org {
+        Some(org) => {
+            let key = app.keyring().key(org).await?;
+            let digests = part.signed.as_ref().map(|signed| {
+                let window = ctx.now.secs().div_euclid(WINDOW_SECS);
+                [window, window - 1].map(|w| {
+                    let said = [&w.to_be_bytes()[..], part.topic.as_bytes(), b"\0", signed].concat();
+                    key.digest("delivery", &said).to_vec()
+                })
+            });
+            (key.seal(payload_place(&id), &part.payload, app.entropy()), digests)
+        }
+        None => {
+            let vault = app.keyring().vault();
+            (vault.seal_platform(unrouted_place(&id), &part.payload, app.entropy()), None)
+        }
+    };
+    Ok(Incoming {
+        id,
+        provider,
+        topic: bounded(part.topic.clone()),
+        external_id: bounded(part.external_id.clone()),
+        dedup_key: part.dedup_key.clone(),
+        order_key: part.order_key.clone(),
+        payload,
+        received_at: ctx.now,
+        triggered_at: part.triggered_at,
+        digests,
+    })
 }
 
 /// Provider words that only people read are cut to a length that a list can show.
@@ -308,5 +386,19 @@ pub(crate) async fn adopt(
         }
     }
     tx.commit().await?;
+    Ok(adopted)
+}
+
+/// Gives what was kept for nobody to whoever owns its account by now: an event whose commit passed the adoption by an
+/// instant must not wait for good. Gives how many found their owner.
+pub(crate) async fn adopt_owned(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
+    let owned = app.store().global_read().await?.unrouted_owned(100).await?;
+    let mut adopted = 0;
+    for (provider, account, route) in owned {
+        adopted += adopt(app, ctx, &route, provider, &account).await?;
+    }
+    if adopted > 0 {
+        app.wake();
+    }
     Ok(adopted)
 }

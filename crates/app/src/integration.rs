@@ -331,6 +331,7 @@ pub(crate) async fn end(
             None => Ended::Silently,
         };
         tx.commit().await?;
+        app.routes().forget(it.provider, &it.external_id);
         app.live().changed(org.org(), Topic::Integrations);
         tracing::info!(org.id = %org.org(), integration.id = %it.id, provider = %it.provider, "disconnected");
         return Ok(ended);

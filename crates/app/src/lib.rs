@@ -10,6 +10,7 @@
 pub mod account;
 pub mod bot;
 pub mod care;
+mod commit;
 pub mod connect;
 pub mod conversation;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod live;
 pub mod password;
 pub mod privacy;
 pub mod rotation;
+mod routing;
 pub mod seed;
 mod state;
 pub mod token;
@@ -109,17 +111,22 @@ struct Inner {
     live: live::Live,
     refreshing: token::Refreshing,
     wake: tokio::sync::Notify,
+    committer: commit::Committer,
+    routes: routing::Routes,
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Puts the parts together. Within a runtime: it starts the task that commits what comes in.
     pub fn new(parts: Parts) -> Self {
         let keyring = keyring::Keyring::new(parts.store.clone(), parts.vault);
+        let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone());
         Self(Arc::new(Inner {
             store: parts.store,
             keyring,
             providers: parts.providers,
             passwords: password::Hasher::new(parts.entropy.as_ref()),
+            committer,
+            routes: routing::Routes::new(),
             clock: parts.clock,
             entropy: parts.entropy,
             ids: IdMaker::new(),
@@ -214,6 +221,12 @@ impl App {
     }
     pub(crate) fn refreshing(&self) -> &token::Refreshing {
         &self.0.refreshing
+    }
+    pub(crate) fn committer(&self) -> &commit::Committer {
+        &self.0.committer
+    }
+    pub(crate) fn routes(&self) -> &routing::Routes {
+        &self.0.routes
     }
     pub(crate) fn wake_up(&self) -> &tokio::sync::Notify {
         &self.0.wake

@@ -271,5 +271,10 @@ async fn tidy_up(app: &App) {
     if let Err(error) = outcome.await {
         tracing::warn!(%error, "what is over could not be forgotten");
     }
+    match crate::ingest::adopt_owned(app, &app.ctx(Actor::Worker)).await {
+        Ok(0) => {}
+        Ok(adopted) => tracing::info!(adopted, "events that came early have their owner"),
+        Err(error) => tracing::warn!(%error, "events that came early could not be looked through"),
+    }
     app.limits().sweep();
 }

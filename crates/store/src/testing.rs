@@ -348,6 +348,7 @@ impl World {
             payload: sealed("payload"),
             received_at: self.now(),
             triggered_at: None,
+            digests: None,
         }
     }
 }

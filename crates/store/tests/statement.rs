@@ -97,6 +97,8 @@ fn the_statements_that_cross_tenants_are_these() {
     FLOW_CONSUME
     FLOW_SWEEP
     EVENT_ACCEPT
+    EVENTS_ACCEPT
+    UNROUTED_OWNED
     UNROUTED_ADD
     UNROUTED_TAKE
     UNROUTED_PAYLOADS

@@ -1,20 +1,43 @@
 //! Accepting webhooks: events of several organizations in one transaction.
 
-use crate::db::{GlobalTx, execute, rows};
+use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::Route;
-use agenstack_core::id::EventId;
+use agenstack_core::id::{EventId, IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
+use std::collections::BTreeSet;
 
 statements! { Global;
-    // An event is its own job: the row is claimable as soon as it is committed.
-    EVENT_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-            order_key, payload, state, attempts, next_at, received_at, triggered_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $11, $12)
-        ON CONFLICT (provider, dedup_key, organization_id) DO NOTHING";
+    // An event is its own job: the row is claimable as soon as it is committed. It goes to a connection that is still the
+    // one that was looked up, or (`held`) to one that may have ended; what was there already, by the provider's id or by the
+    // digest of the body, is not added again.
+    #[sqlite] EVENT_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
+            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest)
+        SELECT i.organization_id, $2, i.id, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $11, $12, $13 FROM integrations i
+        WHERE i.organization_id = $1 AND i.id = $3 AND ($15 OR (i.generation = $4 AND i.status <> 'disconnected'))
+          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = $1 AND e.body_digest = $14)
+        ON CONFLICT DO NOTHING RETURNING id";
+    // The same for many at once: on a server the way there and back costs more than the row.
+    #[postgres] EVENTS_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
+            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest)
+        SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key, r.payload,
+            'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest
+        FROM UNNEST(CAST($1 AS TEXT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS TEXT[]),
+            CAST($7 AS TEXT[]), CAST($8 AS TEXT[]), CAST($9 AS TEXT[]), CAST($10 AS BYTEA[]), CAST($11 AS BIGINT[]), CAST($12 AS BIGINT[]),
+            CAST($13 AS BYTEA[]), CAST($14 AS BYTEA[]), CAST($15 AS BOOLEAN[]))
+            AS r(organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key, order_key, payload,
+                received_at, triggered_at, body_digest, former_digest, held)
+        JOIN integrations i ON i.organization_id = r.organization_id AND i.id = r.integration_id
+        WHERE (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
+          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = r.organization_id AND e.body_digest = r.former_digest)
+        ORDER BY r.organization_id, r.dedup_key
+        ON CONFLICT DO NOTHING RETURNING id";
+    UNROUTED_OWNED = "SELECT DISTINCT u.provider, u.account, i.organization_id, i.id, i.generation FROM unrouted_events u
+        JOIN integrations i ON i.provider = u.provider AND i.external_id = u.account AND i.status <> 'disconnected'
+        ORDER BY u.provider, u.account LIMIT $1";
     UNROUTED_ADD = "INSERT INTO unrouted_events (id, provider, account, topic, external_id, dedup_key, order_key, payload, received_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (provider, dedup_key) DO NOTHING";
     UNROUTED_TAKE = "DELETE FROM unrouted_events WHERE provider = $1 AND account = $2 AND received_at > $3
@@ -44,6 +67,19 @@ pub struct Incoming {
     pub received_at: Timestamp,
     /// When the provider says that it happened; unsigned.
     pub triggered_at: Option<Timestamp>,
+    /// Digests of the signed body for the present window and the one before, where the provider's id is not signed.
+    pub digests: Option<[Vec<u8>; 2]>,
+}
+
+/// An event on its way to a connection.
+#[derive(Clone, Debug)]
+pub struct Addressed {
+    /// The connection, as it was looked up.
+    pub to: Route,
+    /// Whether it is also for a connection that has ended.
+    pub held: bool,
+    /// The event.
+    pub event: Incoming,
 }
 
 #[derive(sqlx::FromRow)]
@@ -57,29 +93,99 @@ struct Row {
     received_at: i64,
 }
 
+fn digests(e: &Incoming) -> [Option<&[u8]>; 2] {
+    e.digests.as_ref().map_or([None, None], |[present, former]| [Some(present), Some(former)])
+}
+
 impl GlobalTx {
-    /// Adds an event for its owner. `false` if it was there already.
+    /// Adds events for their owners, and gives the ids of those that are new. One that is missing was there already, or its
+    /// connection is not any more what it was when it was looked up.
+    ///
+    /// # Errors
+    /// If the database refuses; then none of them is there.
+    pub async fn events_accept(&mut self, all: &[Addressed]) -> Result<BTreeSet<EventId>, StoreError> {
+        let mut new = Vec::with_capacity(all.len());
+        match &mut self.conn {
+            Conn::Sqlite(c) => {
+                for a in all {
+                    let (e, [present, former]) = (&a.event, digests(&a.event));
+                    let row: Option<(String,)> = sqlx::query_as(EVENT_ACCEPT)
+                        .bind(a.to.org.as_str())
+                        .bind(e.id.as_str())
+                        .bind(a.to.integration.as_str())
+                        .bind(a.to.generation)
+                        .bind(e.provider.as_str())
+                        .bind(e.topic.as_str())
+                        .bind(e.external_id.as_str())
+                        .bind(e.dedup_key.as_str())
+                        .bind(e.order_key.as_str())
+                        .bind(e.payload.as_bytes())
+                        .bind(e.received_at.millis())
+                        .bind(e.triggered_at.map(Timestamp::millis))
+                        .bind(present)
+                        .bind(former)
+                        .bind(a.held)
+                        .fetch_optional(&mut **c)
+                        .await?;
+                    new.extend(row);
+                }
+            }
+            Conn::Postgres(c) => {
+                fn each<'a, T>(all: &'a [Addressed], of: impl Fn(&'a Addressed) -> T) -> Vec<T> {
+                    all.iter().map(of).collect()
+                }
+                new = sqlx::query_as(EVENTS_ACCEPT)
+                    .bind(each(all, |a| a.to.org.as_str()))
+                    .bind(each(all, |a| a.event.id.as_str()))
+                    .bind(each(all, |a| a.to.integration.as_str()))
+                    .bind(each(all, |a| a.to.generation))
+                    .bind(each(all, |a| a.event.provider.as_str()))
+                    .bind(each(all, |a| a.event.topic.as_str()))
+                    .bind(each(all, |a| a.event.external_id.as_str()))
+                    .bind(each(all, |a| a.event.dedup_key.as_str()))
+                    .bind(each(all, |a| a.event.order_key.as_str()))
+                    .bind(each(all, |a| a.event.payload.as_bytes()))
+                    .bind(each(all, |a| a.event.received_at.millis()))
+                    .bind(each(all, |a| a.event.triggered_at.map(Timestamp::millis)))
+                    .bind(each(all, |a| digests(&a.event)[0]))
+                    .bind(each(all, |a| digests(&a.event)[1]))
+                    .bind(each(all, |a| a.held))
+                    .fetch_all(&mut **c)
+                    .await?;
+            }
+        }
+        let id = |(text,): (String,)| {
+            EventId::parse(&text).ok_or(StoreError::Corrupt { table: "events", column: "id" })
+        };
+        new.into_iter().map(id).collect()
+    }
+
+    /// Adds one event for its owner, whether or not its connection has changed meanwhile. `false` if it was there already.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn event_accept(&mut self, to: &Route, e: &Incoming) -> Result<bool, StoreError> {
-        let n = execute!(
-            self,
-            EVENT_ACCEPT,
-            to.org.as_str(),
-            e.id.as_str(),
-            to.integration.as_str(),
-            to.generation,
-            e.provider.as_str(),
-            e.topic.as_str(),
-            e.external_id.as_str(),
-            e.dedup_key.as_str(),
-            e.order_key.as_str(),
-            e.payload.as_bytes(),
-            e.received_at.millis(),
-            e.triggered_at.map(Timestamp::millis),
-        )?;
-        Ok(n == 1)
+    pub async fn event_accept(&mut self, to: &Route, event: &Incoming) -> Result<bool, StoreError> {
+        let one = Addressed { to: to.clone(), held: true, event: event.clone() };
+        Ok(!self.events_accept(&[one]).await?.is_empty())
+    }
+
+    /// Events that nobody owned when they came and whose accounts somebody owns now: account and owner, up to `limit`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn unrouted_owned(&mut self, limit: i64) -> Result<Vec<(Provider, String, Route)>, StoreError> {
+        let rows = rows!(fetch_all, self, (String, String, String, String, i64), UNROUTED_OWNED, limit)?;
+        let corrupt = |column| StoreError::Corrupt { table: "unrouted_events", column };
+        rows.into_iter()
+            .map(|(provider, account, org, id, generation)| {
+                let route = Route {
+                    org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
+                    integration: IntegrationId::parse(&id).ok_or_else(|| corrupt("integration_id"))?,
+                    generation,
+                };
+                Ok((Provider::parse(&provider).ok_or_else(|| corrupt("provider"))?, account, route))
+            })
+            .collect()
     }
 
     /// Keeps a verified event that nobody owns. `false` if it was there already.
@@ -129,6 +235,7 @@ impl GlobalTx {
                     payload: Sealed::from_bytes(r.payload),
                     received_at: Timestamp::from_millis(r.received_at),
                     triggered_at: None,
+                    digests: None,
                 })
             })
             .collect()

@@ -35,7 +35,8 @@ statements! { Global;
     PROBE_SOON = "UPDATE integrations SET probed_at = 0
         WHERE provider = $1 AND acting_user_id = $2 AND status IN ('connected', 'paused')";
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
-    ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1";
+    // To the minute: a row that everybody's events go past must not be written for each.
+    ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1 AND COALESCE(last_event_at, 0) < $2 - 60000";
 }
 
 /// The owner of an account, with what a webhook of it is verified against.

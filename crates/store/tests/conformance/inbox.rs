@@ -3,10 +3,12 @@
 use crate::common::make::{accept, route};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::EventState;
-use agenstack_core::integration::Provider;
+use agenstack_core::integration::{Integration, Provider};
+use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::tenant::event::EventFilter;
 use agenstack_store::testing::{World, sealed};
-use agenstack_store::{Store, StoreError, both_databases};
+use agenstack_store::{Store, both_databases};
+use std::collections::BTreeSet;
 
 async fn count(store: &Store, org: &OrgCtx) -> usize {
     let mut tx = store.tenant_read(org).await.unwrap();
@@ -89,14 +91,75 @@ both_databases! {
         }
     }
 
-    async fn an_event_for_an_organization_that_is_not_there_is_refused(db: TestDb) {
+    async fn an_event_for_a_connection_that_is_not_there_is_not_recorded(db: TestDb) {
         let w = World::new();
         let (org, _) = w.organization(&db.store, "Lark").await;
         let mut to = route(&w.integration(org.org(), Provider::Shopify, "lark.myshopify.com"));
         to.org = w.id(agenstack_core::id::OrgId::new);
         let mut tx = db.store.global().await.unwrap();
-        let refused = tx.event_accept(&to, &w.incoming(Provider::Shopify, "a", "1")).await;
-        assert!(matches!(refused, Err(StoreError::Sql(_))));
+        assert!(!tx.event_accept(&to, &w.incoming(Provider::Shopify, "a", "1")).await.unwrap());
+    }
+
+    async fn of_many_events_those_are_recorded_that_are_new_and_whose_connection_is_what_it_was(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let page = w.connection(&db.store, &ash, Provider::Messenger, "1").await;
+        let ended = w.connection(&db.store, &ash, Provider::Shopify, "ash.myshopify.com").await;
+        let mut tx = db.store.tenant(&ash).await.unwrap();
+        assert!(tx.integration_end(&ended.id, 1).await.unwrap());
+        tx.commit().await.unwrap();
+        accept(&db.store, &w, &shop, "known", "1").await;
+        let to = |it: &Integration, held: bool, dedup: &str| {
+            Addressed { to: route(it), held, event: w.incoming(it.provider, dedup, "1") }
+        };
+        let mut former = to(&page, false, "former");
+        former.to.generation = 0;
+        let all = [
+            to(&shop, false, "new"), to(&page, false, "new"), to(&shop, false, "known"), to(&shop, false, "new"), former,
+            to(&ended, false, "late"), to(&ended, true, "held"),
+        ];
+        let mut tx = db.store.global().await.unwrap();
+        let new = tx.events_accept(&all).await.unwrap();
+        tx.commit().await.unwrap();
+        let expected: BTreeSet<_> = [&all[0], &all[1], &all[6]].map(|a| a.event.id.clone()).into();
+        // Of the two with one key in one go, either is the one.
+        assert!(new == expected || new == [&all[3], &all[1], &all[6]].map(|a| a.event.id.clone()).into(), "{new:?}");
+        assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (2, 2));
+    }
+
+    async fn the_same_body_under_another_id_is_recorded_once_in_this_window_and_the_next(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let other = w.connection(&db.store, &ash, Provider::Shopify, "ash.myshopify.com").await;
+        let body = |dedup: &str, window: u8| Incoming {
+            digests: Some([vec![window, 1], vec![window - 1, 1]]),
+            ..w.incoming(Provider::Shopify, dedup, "1")
+        };
+        let mut tx = db.store.global().await.unwrap();
+        assert!(tx.event_accept(&route(&shop), &body("a", 5)).await.unwrap());
+        assert!(!tx.event_accept(&route(&shop), &body("b", 5)).await.unwrap(), "the same window");
+        assert!(!tx.event_accept(&route(&shop), &body("c", 6)).await.unwrap(), "the next window");
+        assert!(tx.event_accept(&route(&shop), &body("d", 7)).await.unwrap(), "long after");
+        assert!(tx.event_accept(&route(&other), &body("a", 5)).await.unwrap(), "another organization");
+    }
+
+    async fn what_was_kept_for_nobody_is_found_once_somebody_owns_its_account(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let mut tx = db.store.global().await.unwrap();
+        for n in ["a", "b"] {
+            tx.unrouted_add("1", &w.incoming(Provider::Messenger, n, "x")).await.unwrap();
+        }
+        assert!(tx.unrouted_owned(9).await.unwrap().is_empty());
+        tx.commit().await.unwrap();
+        let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let owned = db.store.global_read().await.unwrap().unrouted_owned(9).await.unwrap();
+        assert_eq!(owned.len(), 1);
+        assert_eq!((owned[0].0, owned[0].1.as_str(), &owned[0].2.integration), (Provider::Messenger, "1", &page.id));
     }
 
     async fn what_nobody_owned_is_taken_once_by_its_account_oldest_first(db: TestDb) {

@@ -42,6 +42,7 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "acting_user_id",
             "connected_at",
             "probed_at",
+            "last_event_at",
             "renew_at",
         ],
     ),
@@ -77,6 +78,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "next_at",
             "lease",
             "lease_token",
+            // A keyed digest, which tells nothing without the organization's key.
+            "body_digest",
         ],
     ),
     // Who may take an account has to learn that it is on offer; what people call it is all it says.

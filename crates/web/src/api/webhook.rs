@@ -33,6 +33,19 @@ fn answer(ctx: &Ctx, outcome: Result<Accepted, Refused>) -> Response {
             "This provider is not set up.",
             Some(3600),
         ),
+        Err(Refused::Busy) => {
+            tracing::warn!(request.id = %ctx.request, "a delivery was refused because too many wait");
+            (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is coming in; deliver it again.", Some(1))
+        }
+        Err(Refused::NotCommitted(error)) => {
+            tracing::error!(request.id = %ctx.request, error = ?error, "a delivery could not be committed");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "It could not be stored just now; deliver it again.",
+                Some(5),
+            )
+        }
         Err(Refused::Unavailable(error)) => {
             tracing::error!(request.id = %ctx.request, code = error.code(), error = ?error, "a delivery could not be committed");
             (

@@ -98,7 +98,9 @@ impl AppError {
             Self::Provider(e) => e.is_retryable(),
             Self::Unavailable(_) | Self::Internal(_) | Self::TooMany { .. } => true,
             // The connection may come back: kept for the day of retries.
-            Self::Conflict { code, .. } => matches!(*code, "needs_reconnect" | "paused" | "refreshing"),
+            Self::Conflict { code, .. } => {
+                matches!(*code, "needs_reconnect" | "paused" | "refreshing" | "mail_later")
+            }
             _ => false,
         }
     }

@@ -8,6 +8,7 @@ use crate::live::Topic;
 use crate::state::Change;
 use crate::token::{self, place};
 use crate::transfer::{self, Released};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::Event;
 use agenstack_core::id::{FarewellId, IntegrationId, TransferId};
@@ -98,6 +99,34 @@ pub async fn detail(app: &App, org: &OrgCtx, id: &str) -> Result<Detail, AppErro
     drop(tx);
     let released = transfer::released(app, org, &id).await?;
     Ok(Detail { integration, history, events, released })
+}
+
+/// A connection that stands still.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The connection.
+    pub integration: Integration,
+    /// Since when, if its history tells.
+    pub since: Option<Timestamp>,
+    /// How many events and messages wait for it.
+    pub waiting: i64,
+}
+
+/// The connections of the organization that need somebody or wait for their provider. Cheap when there are none.
+///
+/// # Errors
+/// If the role is too small.
+pub async fn troubles(app: &App, org: &OrgCtx) -> Result<Vec<Trouble>, AppError> {
+    org.require(Action::OrganizationRead)?;
+    let mut tx = app.store().tenant_read(org).await?;
+    let mut all = Vec::new();
+    for integration in tx.integration_troubled().await? {
+        let change = tx.history_list(&integration.id, 1).await?.into_iter().next();
+        let since = change.filter(|c| c.status == integration.status).map(|c| c.at);
+        let waiting = tx.integration_waiting(&integration.id).await?;
+        all.push(Trouble { integration, since, waiting });
+    }
+    Ok(all)
 }
 
 /// The organization's connections that have ended and were not connected anew.

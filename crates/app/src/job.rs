@@ -9,7 +9,7 @@ use crate::{App, new_id, token};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery, Message};
 use agenstack_core::ctx::{OrgCtx, Route};
-use agenstack_core::id::{ConversationId, FarewellId, IntegrationId, JobId, MessageId};
+use agenstack_core::id::{ConversationId, FarewellId, HistoryId, IntegrationId, JobId, MailId, MessageId};
 use agenstack_core::integration::{AccountIdentifier, PageId, Provider, Subdomain};
 use agenstack_providers::ProviderError;
 use agenstack_providers::kustomer::{Direction, Turn};
@@ -46,6 +46,18 @@ pub enum Job {
         /// What is to be said.
         farewell: FarewellId,
     },
+    /// Tells owners and admins that a connection has stopped.
+    Notify {
+        /// The connection.
+        integration: IntegrationId,
+        /// The change that they are told of.
+        change: HistoryId,
+    },
+    /// Sends a mail.
+    SendMail {
+        /// The mail.
+        mail: MailId,
+    },
     /// Writes a customer's message into the conversation in Kustomer.
     Relay {
         /// The message.
@@ -61,6 +73,8 @@ impl Job {
             Job::HandOver { .. } => "hand_over",
             Job::Relay { .. } => "relay",
             Job::SayFarewell { .. } => "say_farewell",
+            Job::Notify { .. } => "notify",
+            Job::SendMail { .. } => "send_mail",
         }
     }
 }
@@ -106,6 +120,14 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
         Job::SendMessage { message } => send_message(app, org, lease, &message).await,
         Job::HandOver { conversation } => hand_over(app, org, lease, &conversation).await,
         Job::Relay { message } => relay(app, org, lease, &message).await,
+        Job::Notify { integration, change } => {
+            crate::mail::notify(app, org, &integration, &change).await?;
+            done(app, org, lease).await
+        }
+        Job::SendMail { mail } => {
+            crate::mail::send(app, org, &mail).await?;
+            done(app, org, lease).await
+        }
         Job::SayFarewell { farewell } => {
             crate::farewell::say(app, org, &farewell).await?;
             done(app, org, lease).await
@@ -127,6 +149,9 @@ pub(crate) async fn given_up(
         && tx.message_find(message).await?.is_some_and(|m| m.delivery == Delivery::Queued)
     {
         tx.message_delivery(message, Delivery::Failed, Some(why)).await?;
+    }
+    if let Some(Job::SendMail { mail }) = &job {
+        crate::mail::given_up(app, tx, mail).await?;
     }
     if let Some(Job::SayFarewell { farewell }) = &job {
         crate::farewell::given_up(app, org, tx, farewell).await?;

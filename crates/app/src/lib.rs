@@ -24,6 +24,7 @@ pub mod job;
 pub mod keyring;
 pub mod limit;
 pub mod live;
+pub mod mail;
 pub mod password;
 pub mod privacy;
 pub mod rotation;
@@ -92,6 +93,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// How browsers and providers reach us, without a closing slash.
     pub public_url: String,
+    /// How mails leave; `None`: they are kept for the operator to read.
+    pub mailer: Option<mail::Mailer>,
 }
 
 /// The application: everything a use case may need. Cheap to clone.
@@ -106,6 +109,7 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     ids: IdMaker,
     public_url: String,
+    mailer: Option<mail::Mailer>,
     limits: limit::Limits,
     passwords: password::Hasher,
     live: live::Live,
@@ -131,6 +135,7 @@ impl App {
             entropy: parts.entropy,
             ids: IdMaker::new(),
             public_url: parts.public_url,
+            mailer: parts.mailer,
             limits: limit::Limits::new(),
             live: live::Live::new(),
             refreshing: token::Refreshing::new(),
@@ -221,6 +226,9 @@ impl App {
     }
     pub(crate) fn refreshing(&self) -> &token::Refreshing {
         &self.0.refreshing
+    }
+    pub(crate) fn mailer(&self) -> Option<&mail::Mailer> {
+        self.0.mailer.as_ref()
     }
     pub(crate) fn committer(&self) -> &commit::Committer {
         &self.0.committer

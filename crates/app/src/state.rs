@@ -41,5 +41,5 @@ pub(crate) async fn changed(
         at: change.at,
     };
     tx.history_add(it, &entry).await?;
-    Ok(())
+    crate::mail::queue(app, tx, it, &entry).await
 }

@@ -265,6 +265,7 @@ async fn tidy_up(app: &App) {
         tx.session_sweep(now).await?;
         tx.flow_sweep(now).await?;
         tx.offer_sweep(now.plus_secs(-crate::connect::OFFER_SECS)).await?;
+        tx.outbox_sweep(now.plus_secs(-crate::mail::KEPT_SECS)).await?;
         tx.unrouted_sweep(now.plus_secs(-crate::ingest::UNROUTED_SECS)).await?;
         tx.commit().await
     };

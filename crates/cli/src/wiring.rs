@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::config::{Config, LogFormat, PublicUrl};
+use agenstack_app::mail::Mailer;
 use agenstack_app::{App, Parts, Providers, worker};
 use agenstack_core::clock::{Clock, SystemClock};
 use agenstack_core::entropy::{Entropy, OsEntropy};
@@ -100,6 +101,17 @@ pub fn providers(config: &Config) -> anyhow::Result<Providers> {
     })
 }
 
+/// The mail server, if there is one.
+///
+/// # Errors
+/// If its settings cannot be used.
+pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
+    match (&config.mail.smtp_url, &config.mail.from) {
+        (Some(url), Some(from)) => Ok(Some(Mailer::new(url, from)?)),
+        _ => Ok(None),
+    }
+}
+
 /// Where time and randomness come from. Tests give their own.
 #[derive(Clone)]
 pub struct World {
@@ -140,6 +152,7 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
         clock: world.clock,
         entropy: world.entropy,
         public_url: public_url.as_str().to_owned(),
+        mailer: mailer(config)?,
     };
     Ok(App::new(parts))
 }

@@ -2,13 +2,15 @@
 //!
 //! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), consuming an authorization
 //! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]), leasing queued rows
-//! ([`queue`]) and accounts on offer ([`transfer`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
+//! ([`queue`]) accounts on offer ([`transfer`]) and mails
+//! ([`outbox`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
 //! What they do read sealed, each for a stated reason, is listed in `tests/wall/catalog.rs`.
 
 pub mod account;
 pub mod flow;
 pub mod inbox;
 pub mod key;
+pub mod outbox;
 pub mod queue;
 pub mod routing;
 pub mod transfer;
@@ -18,6 +20,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     flow::STATEMENTS,
     inbox::STATEMENTS,
     key::STATEMENTS,
+    outbox::STATEMENTS,
     queue::STATEMENTS,
     routing::STATEMENTS,
     transfer::STATEMENTS,

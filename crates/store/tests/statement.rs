@@ -109,6 +109,9 @@ fn the_statements_that_cross_tenants_are_these() {
     KEY_STALE
     KEY_REWRAP
     KEY_COUNT
+    RECIPIENTS
+    OUTBOX_LIST
+    OUTBOX_SWEEP
     EVENT_LEASE_SQLITE
     EVENT_LEASE_POSTGRES
     JOB_LEASE_SQLITE
@@ -167,12 +170,16 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     MEMBERSHIP_LIST
     FLOW_CONSUME
     FLOW_SWEEP
+    EVENTS_ACCEPT
+    UNROUTED_OWNED
     UNROUTED_ADD
     UNROUTED_TAKE
     UNROUTED_PAYLOADS
     UNROUTED_SWEEP
     KEY_STALE
     KEY_COUNT
+    OUTBOX_LIST
+    OUTBOX_SWEEP
     EVENT_LEASE_SQLITE
     EVENT_LEASE_POSTGRES
     JOB_LEASE_SQLITE

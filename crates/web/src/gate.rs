@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::{Access, Shared, cookie, origin};
 use agenstack_app::AppError;
 use agenstack_app::account::{self, Session};
+use agenstack_app::integration::Trouble;
 use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
 use agenstack_core::org::Membership;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
@@ -21,6 +22,8 @@ pub(crate) struct Member {
     pub org: OrgCtx,
     pub membership: Membership,
     pub session: Session,
+    /// What the banner tells; only looked up for pages.
+    pub troubles: Vec<Trouble>,
 }
 
 /// Who is signed in, if anybody.
@@ -30,6 +33,7 @@ pub(crate) struct Visitor(pub Option<Session>);
 struct Place {
     org: OrgCtx,
     membership: Membership,
+    troubles: Vec<Trouble>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
@@ -44,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let session = parts.extensions.get::<Session>().cloned().ok_or_else(stranger)?;
         let place = parts.extensions.get::<Place>().cloned().ok_or(Failure(AppError::NotFound))?;
-        Ok(Self { org: place.org, membership: place.membership, session })
+        Ok(Self { org: place.org, membership: place.membership, session, troubles: place.troubles })
     }
 }
 
@@ -119,7 +123,11 @@ async fn admit(
         })?;
         let (org, membership) = account::org_ctx(app, &ctx, &session, &org).await?;
         org.require(action).map_err(AppError::from)?;
-        request.extensions_mut().insert(Place { org, membership });
+        // Every page of an organization says what stands still there; a program asks for the connections.
+        let is_page = !request.uri().path().starts_with("/api/") && !request.uri().path().ends_with("/live");
+        let troubles =
+            if is_page { agenstack_app::integration::troubles(app, &org).await? } else { Vec::new() };
+        request.extensions_mut().insert(Place { org, membership, troubles });
         return Ok(());
     }
     match access {

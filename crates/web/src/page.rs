@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::gate::Member;
 use crate::{Shared, asset};
 use agenstack_app::AppError;
+use agenstack_app::integration::Trouble;
+use agenstack_core::integration::ConnectionStatus;
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::{FromRequest, Request};
@@ -44,6 +46,48 @@ pub(crate) struct Place {
     pub role: String,
     /// Which entry of the navigation this is.
     pub active: &'static str,
+    /// Connections that stand still, the first few.
+    pub troubles: Vec<Banner>,
+    /// How many more there are.
+    pub more_troubles: usize,
+}
+
+/// A connection that stands still, as every page of the organization says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Banner {
+    pub title: String,
+    pub status: &'static str,
+    pub text: String,
+    pub since: Option<When>,
+    pub waiting: String,
+    /// Where to mend it, for those who may.
+    pub mend: Option<String>,
+}
+
+/// Banners that a page shows at once.
+const BANNERS: usize = 3;
+
+fn banner(member: &Member, trouble: &Trouble) -> Banner {
+    let it = &trouble.integration;
+    let org = member.org.org().as_str();
+    let broken = it.status == ConnectionStatus::NeedsReconnect;
+    let mend = || integration::mend(org, it.provider, &it.id, &it.account_identifier, false);
+    Banner {
+        title: format!("{}: {}", it.provider.title(), it.account_identifier.label()),
+        status: it.status.as_str(),
+        text: match &it.last_error {
+            Some(error) => error.message.clone(),
+            None if broken => "It has to be authorized again.".to_owned(),
+            None => "The provider has stopped it for now.".to_owned(),
+        },
+        since: trouble.since.map(|at| When::of(at, member.org.now())),
+        waiting: match trouble.waiting {
+            0 => String::new(),
+            1 => "1 message waits.".to_owned(),
+            n => format!("{n} messages wait."),
+        },
+        mend: (broken && may(member, Action::IntegrationManage)).then(mend),
+    }
 }
 
 /// A frame for a page that belongs to no organization.
@@ -67,6 +111,8 @@ pub(crate) fn org_frame(member: &Member, title: &str, active: &'static str) -> F
             user: member.session.user.name.clone(),
             role: member.membership.role.as_str().to_owned(),
             active,
+            troubles: member.troubles.iter().take(BANNERS).map(|t| banner(member, t)).collect(),
+            more_troubles: member.troubles.len().saturating_sub(BANNERS),
         }),
         signed_in: true,
     }

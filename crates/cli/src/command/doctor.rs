@@ -1,7 +1,7 @@
 //! `agenstack doctor`: what is wrong, and how to mend it.
 
 use crate::config::Config;
-use crate::wiring::{open_store, providers};
+use crate::wiring::{mailer, open_store, providers};
 use crate::{FAILED, Failure, Given, OK, output};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -43,9 +43,15 @@ pub(crate) async fn run(given: &Given) -> Result<u8, Failure> {
     database(&config, &mut found).await;
     public_url(&config, &mut found);
     hosts(&config, &mut found).await;
-    match &config.mail.smtp_url {
-        Some(_) => found.good("mail leaves by the server of AGENSTACK_SMTP_URL"),
-        None => found.note("mail is off (AGENSTACK_SMTP_URL); invitations and alarms stay in the outbox"),
+    match mailer(&config) {
+        Ok(None) => found.note("mail is off (AGENSTACK_SMTP_URL); mails stay in the outbox"),
+        Ok(Some(mailer)) => match timeout(PATIENCE, mailer.answers()).await {
+            Ok(true) => found.good("the mail server answers and lets us in"),
+            _ => found.bad(
+                "the mail server of AGENSTACK_SMTP_URL does not answer or does not let us in; check host, port, user and password",
+            ),
+        },
+        Err(error) => found.bad(format!("{error:#}")),
     }
     for line in &found.lines {
         output::say(line);

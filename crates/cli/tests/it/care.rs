@@ -63,7 +63,7 @@ both_databases! {
         let it = lark.integration("shopify").await;
         assert_eq!(it["status"], "needs_reconnect");
         let home = lark.browser.get(&format!("/orgs/{}", lark.org)).await.text;
-        assert!(home.contains("Shopify: lark-supply") && home.contains("Mend it"), "{home}");
+        assert!(home.contains("Shopify: lark-supply") && home.contains("Reconnect<span"), "{home}");
         scene.control(Method::DELETE, "/received", None).await;
         care::round(scene.running.app.clone()).await;
         assert!(operations(&scene, "shopify").await.is_empty(), "a connection that is broken is left alone");

@@ -10,6 +10,7 @@ mod canary;
 mod care;
 mod crash;
 mod journey;
+mod mail;
 mod ownership;
 mod race;
 mod route;

@@ -22,6 +22,12 @@ macro_rules! columns {
 statements! { Tenant;
     INTEGRATION_LIST = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status <> 'disconnected'
         ORDER BY provider, id");
+    INTEGRATION_TROUBLED = concat!("SELECT ", columns!(), " FROM integrations
+        WHERE organization_id = $1 AND status IN ('needs_reconnect', 'paused') ORDER BY provider, id");
+    INTEGRATION_WAITING = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE organization_id = $1 AND integration_id = $2
+            AND state IN ('pending', 'failed', 'running') LIMIT 1000) e)
+        + (SELECT COUNT(*) FROM (SELECT 1 FROM messages m JOIN conversations c ON c.organization_id = m.organization_id AND c.id = m.conversation_id
+            WHERE m.organization_id = $1 AND c.integration_id = $2 AND m.delivery = 'queued' LIMIT 1000) m)";
     INTEGRATION_ENDED = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status = 'disconnected'
         ORDER BY provider, id LIMIT $2");
     INTEGRATION_FIND = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND id = $2");
@@ -496,6 +502,24 @@ impl TenantTx {
         let (org, id) = (self.org.as_str(), id.as_str());
         execute!(self, INTEGRATION_SUBSCRIPTION, org, id, found.as_str(), at.millis(), generation)?;
         Ok(())
+    }
+
+    /// Connections that need somebody, or wait for their provider.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_troubled(&mut self) -> Result<Vec<Integration>, StoreError> {
+        let rows = rows!(fetch_all, self, Row, INTEGRATION_TROUBLED, self.org.as_str())?;
+        rows.into_iter().map(|r| self.integration(r)).collect()
+    }
+
+    /// How many events and messages wait for a connection; more than a thousand of each are not counted.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_waiting(&mut self, id: &IntegrationId) -> Result<i64, StoreError> {
+        let (n,) = rows!(fetch_one, self, (i64,), INTEGRATION_WAITING, self.org.as_str(), id.as_str())?;
+        Ok(n)
     }
 
     /// Connections that have ended and were not connected anew, up to `limit`.

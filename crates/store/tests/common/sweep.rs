@@ -9,7 +9,8 @@ use agenstack_core::conversation::{Author, Conversation, Delivery};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::{Event, EventState};
 use agenstack_core::id::{
-    AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, OrgId, TransferId,
+    AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, MailId, OrgId,
+    TransferId, UserId,
 };
 use agenstack_core::integration::{
     ConnectionStatus, Integration, LastError, Provider, SealedTokens, StateChange, Subscription,
@@ -26,6 +27,7 @@ use agenstack_store::tenant::farewell::Farewell;
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
+use agenstack_store::tenant::outbox::{Letter, MailState};
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, TenantTx};
 
@@ -53,6 +55,7 @@ pub struct Full {
     change: StateChange,
     farewell: Farewell,
     offer: Offer,
+    mail: MailId,
 }
 
 impl Full {
@@ -111,6 +114,7 @@ impl Full {
             change: history(w, &shop),
             farewell: farewell(w, &shop),
             offer: offer(w, &shop, &w.id(OrgId::new)),
+            mail: w.id(MailId::new),
             org,
             shop,
             page,
@@ -141,6 +145,10 @@ impl Full {
         former.status = ConnectionStatus::Disconnected;
         tx.integration_put(&former, &SealedTokens::default(), Ends::default(), true).await?;
         tx.history_add(&self.shop.id, &self.change).await?;
+        tx.mail_add(&self.mail, &self.change.id, &w.id(UserId::new), &letter(), MailState::Queued, w.now())
+            .await?;
+        let paused = LastError { code: "x".into(), message: "no".into(), at: w.now() };
+        tx.integration_failed(&self.page.id, self.page.generation, ConnectionStatus::Paused, &paused).await?;
         tx.farewell_add(&self.farewell).await?;
         tx.transfer_add(&self.offer, "user").await?;
         tx.commit().await
@@ -177,6 +185,7 @@ impl Full {
             self.change.id.as_str(),
             self.farewell.id.as_str(),
             self.offer.id.as_str(),
+            self.mail.as_str(),
         ]
     }
 }
@@ -217,6 +226,7 @@ fn marked(is: bool) -> Vec<String> {
 shown! {
     (): |_it| Vec::new();
     StateChange: |it| vec![it.id.as_str().into()];
+    Letter: |it| vec![it.subject];
     Farewell: |it| vec![it.id.as_str().into()];
     Offer: |it| vec![it.id.as_str().into()];
     bool: |it| marked(it);
@@ -295,6 +305,14 @@ fn history(w: &World, it: &Integration) -> StateChange {
     }
 }
 
+fn letter() -> Letter {
+    Letter {
+        address: "ana@example.com".into(),
+        subject: "Shopify needs reconnecting".into(),
+        body: "Hello".into(),
+    }
+}
+
 fn farewell(w: &World, it: &Integration) -> Farewell {
     Farewell {
         id: w.id(FarewellId::new),
@@ -364,6 +382,12 @@ calls! { tx, v, w;
     "a connection succeeded" Change integration_succeeded(&v.shop.id, v.shop.generation, w.now());
     "a subscription found" Change integration_subscription(&v.shop.id, v.shop.generation, Subscription::Off, w.now());
     "ended connections" Whole integration_ended(9);
+    "connections that stand still" Whole integration_troubled();
+    "what waits for a connection" Whole integration_waiting(&v.shop.id);
+    "a mail written" Add mail_add(&w.id(MailId::new), &w.id(HistoryId::new), &w.id(UserId::new), &letter(), MailState::Queued, w.now());
+    "a mail by its id" Find mail_find(&v.mail);
+    "a mail sent" Change mail_ended(&v.mail, MailState::Sent, w.now(), None);
+    "whether somebody was written to" Whole mail_noticed(&v.shop.id, &v.change.code, &w.id(HistoryId::new), Timestamp::from_millis(0));
     "tokens" Find integration_tokens(&v.shop.id);
     "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"));
     "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now(), w.now());

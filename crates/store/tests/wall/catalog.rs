@@ -98,6 +98,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "expires_at",
         ],
     ),
+    // The operator reads mails that could not be sent, and old ones are forgotten by their age.
+    ("outbox", &["id", "address", "subject", "body", "state", "created_at", "sent_at", "last_error"]),
     // What nobody owned is handed to its owner as it came, sealed for the platform.
     (
         "unrouted_events",
@@ -138,6 +140,7 @@ const PLATFORM_CROSSES: &[&str] = &[
     "oauth_flows",
     "organization_keys",
     "organizations",
+    "outbox",
     "page_offers",
     "transfers",
 ];

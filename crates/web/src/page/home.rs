@@ -5,7 +5,7 @@ use crate::Shared;
 use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::home;
-use agenstack_core::integration::{ConnectionStatus, Provider};
+use agenstack_core::integration::Provider;
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::State;
@@ -22,12 +22,6 @@ pub(super) struct Step {
     pub next: bool,
 }
 
-/// A connection that needs somebody.
-pub(super) struct Problem {
-    pub title: String,
-    pub text: String,
-}
-
 #[derive(Template)]
 #[template(path = "home.html")]
 pub(super) struct Home {
@@ -37,7 +31,6 @@ pub(super) struct Home {
     pub all_done: bool,
     pub open: i64,
     pub waiting: i64,
-    pub problems: Vec<Problem>,
     pub may_connect: bool,
 }
 
@@ -82,18 +75,12 @@ pub(crate) async fn home(State(shared): State<Shared>, member: Member) -> Outcom
     if let Some(first) = steps.iter_mut().find(|s| !s.done) {
         first.next = true;
     }
-    let broken = seen.integrations.iter().filter(|it| it.status != ConnectionStatus::Connected);
-    let problem = |it: &agenstack_core::integration::Integration| Problem {
-        title: format!("{}: {}", it.provider.title(), it.account_identifier.label()),
-        text: it.last_error.as_ref().map_or_else(|| "It needs your attention.".into(), |e| e.message.clone()),
-    };
     Ok(Page(Home {
         frame: org_frame(&member, "Home", "home"),
         all_done: steps.iter().all(|s| s.done),
         steps,
         open: seen.open,
         waiting: seen.waiting,
-        problems: broken.map(problem).collect(),
         may_connect: may(&member, Action::IntegrationManage),
         org,
     })

@@ -5,7 +5,7 @@ use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignU
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
 use crate::page::connection::{Came, Change, Connection, Fact};
 use crate::page::event::{Events, One, Row as EventRow};
-use crate::page::home::{Home, Problem, Step};
+use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
 use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
@@ -19,8 +19,27 @@ fn text() -> String {
 }
 
 fn sample_frame() -> Frame {
-    let place =
-        Place { org: "org_1".into(), org_name: text(), user: text(), role: "owner".into(), active: "home" };
+    let trouble = |status, mend| Banner {
+        title: text(),
+        status,
+        text: text(),
+        since: Some(when()),
+        waiting: "2 messages wait.".into(),
+        mend,
+    };
+    let place = Place {
+        org: "org_1".into(),
+        org_name: text(),
+        user: text(),
+        role: "owner".into(),
+        active: "home",
+        troubles: vec![
+            trouble("needs_reconnect", Some("/x".into())),
+            trouble("needs_reconnect", None),
+            trouble("paused", None),
+        ],
+        more_troubles: 1,
+    };
     Frame { title: text(), assets: "/static/0".into(), place: Some(place), signed_in: true }
 }
 
@@ -173,7 +192,6 @@ fn pages() -> Vec<(&'static str, String)> {
                     all_done: false,
                     open: 1,
                     waiting: 2,
-                    problems: vec![Problem { title: text(), text: text() }],
                     may_connect: true,
                 }
                 .render(),

@@ -74,6 +74,8 @@ impl Store {
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .pragma("secure_delete", "ON")
+                // Whatever was erased is gone from the log, too, once the log is written back: no old tail stays.
+                .pragma("journal_size_limit", "0")
                 .busy_timeout(ACQUIRE);
             let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
             let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
@@ -204,6 +206,23 @@ impl Store {
                 Conn::Postgres(tx)
             }
         })
+    }
+
+    /// Writes SQLite's log back into the file and empties it, so that what was erased is in neither. `false` if readers
+    /// stood in the way; then the next time that the log is written back empties it. PostgreSQL cleans up by itself.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn checkpoint(&self) -> Result<bool, StoreError> {
+        let Pools::Sqlite { read, .. } = &self.pools else { return Ok(true) };
+        let mut connection = read.acquire().await?;
+        // Writers wait while this waits for readers: not for long.
+        sqlx::query("PRAGMA busy_timeout = 200").execute(&mut *connection).await?;
+        let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());
+        sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
+        let (busy, _, _): (i64, i64, i64) = done?;
+        Ok(busy == 0)
     }
 
     /// Closes all connections, and in SQLite writes the log back into the file.

@@ -11,6 +11,7 @@ pub mod job;
 pub mod message;
 pub mod offer;
 pub mod organization;
+pub mod privacy;
 pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
@@ -25,6 +26,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     message::STATEMENTS,
     offer::STATEMENTS,
     organization::STATEMENTS,
+    privacy::STATEMENTS,
     transfer::STATEMENTS,
 ];
 

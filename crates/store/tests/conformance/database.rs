@@ -5,6 +5,7 @@ use agenstack_store::error::Kind;
 use agenstack_store::testing::{World, postgres_empty};
 use agenstack_store::{Store, StoreError, both_databases};
 
+/// Makes the newest migration another one.
 async fn set_version(store: &Store, version: i64) {
     const SQL: &str = "UPDATE _sqlx_migrations SET version = $1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     match (store.sqlite(), store.postgres()) {
@@ -62,6 +63,22 @@ both_databases! {
         writer.commit().await.unwrap();
         let mut reader = db.store.tenant_read(&org).await.unwrap();
         assert_eq!(reader.offer_list(long_ago).await.unwrap().len(), 1);
+    }
+
+    async fn a_checkpoint_empties_the_log_unless_somebody_reads_old_rows(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let log = db.url.strip_prefix("sqlite://").map(|path| format!("{path}-wal"));
+        let length = || log.as_ref().map_or(0, |path| std::fs::metadata(path).unwrap().len());
+        assert_eq!(length() > 0, log.is_some());
+        let mut reader = db.store.tenant_read(&org).await.unwrap();
+        reader.organization_get().await.unwrap();
+        w.organization(&db.store, "Ash").await;
+        assert_eq!(db.store.checkpoint().await.unwrap(), log.is_none());
+        drop(reader);
+        assert!(db.store.checkpoint().await.unwrap());
+        assert_eq!(length(), 0);
+        w.organization(&db.store, "Elm").await;
     }
 
     async fn a_closed_store_is_not_available(db: TestDb) {

@@ -19,6 +19,7 @@ mod job;
 mod key;
 mod message;
 mod offer;
+mod privacy;
 mod queue;
 mod routing;
 mod transfer;

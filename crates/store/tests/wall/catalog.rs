@@ -127,6 +127,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "lease_token",
         ],
     ),
+    // Exports are swept by their age.
+    ("privacy_requests", &["expires_at"]),
 ];
 
 /// Tables whose rows the platform role may reach across organizations.
@@ -139,6 +141,7 @@ const PLATFORM_CROSSES: &[&str] = &[
     "organization_keys",
     "organizations",
     "page_offers",
+    "privacy_requests",
     "transfers",
 ];
 

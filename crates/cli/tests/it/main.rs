@@ -11,6 +11,7 @@ mod care;
 mod crash;
 mod journey;
 mod ownership;
+mod privacy;
 mod race;
 mod route;
 mod scene;

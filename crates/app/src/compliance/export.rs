@@ -118,7 +118,6 @@ pub(super) async fn make(
                 counts.conversations += 1;
                 counts.messages += found.messages.len() as u64;
                 counts.memories += u64::from(found.bot_memory.is_some());
-                counts.names += 1;
                 conversations.push(found);
             }
         }

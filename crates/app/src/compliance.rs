@@ -69,7 +69,7 @@ pub(crate) async fn perform(
     let request = tx.privacy_open(&fresh).await?;
     tx.commit().await?;
     if request.done_at.is_some() {
-        return done(app, org, lease).await;
+        return finish(app, org, lease, kind).await;
     }
     let body = json::parse(payload).map_err(|_| unreadable())?;
     let subject = Subject::of(&body);
@@ -115,12 +115,23 @@ pub(crate) async fn perform(
         tx.audit_receipt_add(&id, by, request.id.as_str(), now, &receipt).await?;
     }
     tx.event_erase(lease.id, &nothing).await?;
-    tx.event_done(lease.id, lease.token, now).await?;
     tx.commit().await?;
+    tracing::info!(org.id = %org.org(), request = %request.id, topic = kind.as_str(), "a privacy request is done");
+    finish(app, org, lease, kind).await
+}
+
+/// Ends the event of a request that is done. What was erased has to be gone from the disk before: if the process dies
+/// in between, the event comes again and this is done anew.
+async fn finish(app: &App, org: &OrgCtx, lease: &Lease<'_>, kind: PrivacyKind) -> Result<(), AppError> {
+    if kind != PrivacyKind::DataRequest && !app.store().scrub().await? {
+        return Err(AppError::conflict(
+            "refreshing",
+            "The database is too busy to be cleaned; this is tried again.",
+        ));
+    }
+    done(app, org, lease).await?;
     app.live().changed(org.org(), Topic::Events);
     app.live().changed(org.org(), Topic::Inbox);
-    tracing::info!(org.id = %org.org(), request = %request.id, topic = kind.as_str(), "a privacy request is done");
-    empty_log(app).await;
     Ok(())
 }
 
@@ -156,17 +167,6 @@ async fn is_installed(
     Ok(false)
 }
 
-/// What was erased leaves SQLite's log, too.
-async fn empty_log(app: &App) {
-    match app.store().checkpoint().await {
-        Ok(true) => {}
-        Ok(false) => {
-            tracing::info!("the database's log could not be emptied yet; it is when it is next written back")
-        }
-        Err(error) => tracing::warn!(%error, "the database's log could not be emptied"),
-    }
-}
-
 /// Forgets exports that were kept long enough.
 pub(crate) async fn sweep(app: &App) -> Result<(), AppError> {
     let mut tx = app.store().global().await?;
@@ -174,7 +174,9 @@ pub(crate) async fn sweep(app: &App) -> Result<(), AppError> {
     tx.commit().await?;
     if swept > 0 {
         tracing::info!(swept, "exports of privacy requests were kept long enough");
-        empty_log(app).await;
+        if !app.store().scrub().await? {
+            tracing::info!("the database is too busy to be cleaned; this is done with the next erasure");
+        }
     }
     Ok(())
 }

@@ -168,6 +168,10 @@ async fn customer_wrote(
     let mut stored = tx
         .conversation_open((&fresh.0, &fresh.1), &it.id, psid, name.as_deref().unwrap_or(NAMELESS), now)
         .await?;
+    if before.as_ref().is_some_and(|known| known.memory != stored.memory) {
+        // Erased, or handed back, while the bot was thinking: what it thought of is not to be remembered.
+        return Err(AppError::conflict("refreshing", "The conversation was changed at the same moment."));
+    }
     if let Some(name) = &name {
         tx.contact_name(&stored.conversation.contact.id, name).await?;
     }

@@ -208,20 +208,22 @@ impl Store {
         })
     }
 
-    /// Writes SQLite's log back into the file and empties it, so that what was erased is in neither. `false` if readers
-    /// stood in the way; then the next time that the log is written back empties it. PostgreSQL cleans up by itself.
+    /// Leaves nothing of what was erased in SQLite's file and log. Overwriting alone does not: where a row grew, its page
+    /// may have kept a copy in its unused part, so that the file is written anew. `false` if readers stood in the way of
+    /// emptying the log: try again. In PostgreSQL, which cleans up by itself, this does nothing.
     ///
     /// # Errors
-    /// If the database refuses.
-    pub async fn checkpoint(&self) -> Result<bool, StoreError> {
-        let Pools::Sqlite { read, .. } = &self.pools else { return Ok(true) };
-        let mut connection = read.acquire().await?;
+    /// If the database refuses, or the disk has no room for a second file.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        let Pools::Sqlite { write, .. } = &self.pools else { return Ok(true) };
+        let mut connection = write.acquire().await?;
+        sqlx::query("VACUUM").execute(&mut *connection).await?;
         // Writers wait while this waits for readers: not for long.
-        sqlx::query("PRAGMA busy_timeout = 200").execute(&mut *connection).await?;
-        let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        sqlx::query("PRAGMA busy_timeout = 1000").execute(&mut *connection).await?;
+        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
         let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());
         sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
-        let (busy, _, _): (i64, i64, i64) = done?;
+        let (busy, _, _): (i64, i64, i64) = emptied?;
         Ok(busy == 0)
     }
 

@@ -250,3 +250,16 @@ impl<'a> Messages<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_is_full_takes_nothing_more_and_says_so() {
+        let mut room = Room(10);
+        assert!(room.takes(4) && room.takes(5) && !room.is_over());
+        assert!(!room.takes(1) && room.is_over());
+        assert!(!room.takes(0));
+    }
+}

@@ -6,6 +6,7 @@ use crate::scene::{Accounts, FERN, LARK, Scene, Tenant};
 use crate::wire;
 use agenstack_core::policy::Role;
 use agenstack_store::both_databases;
+use agenstack_store::testing::sqlite;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -129,9 +130,8 @@ async fn assert_stored(scene: &Scene, values: &[Vec<u8>]) {
     assert!(!values.is_empty() && values.iter().all(|v| holds(&all, &needle(scene, v))));
 }
 
-/// None of these is stored any more.
+/// None of these is stored any more, without anybody having cleaned up but the product.
 async fn assert_gone(scene: &Scene, values: &[Vec<u8>]) {
-    assert!(scene.db.store.checkpoint().await.unwrap());
     let all = everything(scene).await;
     for (n, value) in values.iter().enumerate() {
         assert!(!holds(&all, &needle(scene, value)), "value {n} of {}", values.len());
@@ -462,4 +462,60 @@ both_databases! {
         assert_eq!((&r["outcome"], &r["counts"]["messages"]), (&json!("erased"), &json!(1)), "{r}");
         assert_eq!(lark.integration("shopify").await, Value::Null);
     }
+}
+
+/// More than is read at once, of everything: found by the very first message, and erased to the last.
+#[tokio::test]
+async fn a_long_conversation_among_many_is_found_and_erased_whole() {
+    let scene = Scene::on(sqlite().await).await;
+    let lark = scene.tenant("Lark Supply").await;
+    lark.connect_shopify(LARK.label).await;
+    lark.connect_page(LARK.facebook, LARK.page).await;
+    let say = async |customer: u64, from: usize, texts: &[String]| {
+        let psid = format!("70000000000000{customer:02}");
+        let items: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .map(|(n, text)| wire::message(LARK.page, &psid, &format!("m_{customer}_{}", from + n), text))
+            .collect();
+        let sent = wire::messenger_signed(&scene, &wire::delivery(LARK.page, &items)).await;
+        assert_eq!(sent, StatusCode::OK);
+        scene.settle().await;
+    };
+    for customer in 0..30 {
+        say(customer, 0, &[format!("I am number {customer}")]).await;
+    }
+    say(40, 0, &["I am ana@example.com".to_owned()]).await;
+    let long = lark.conversation().await;
+    // The bot keeps out of it.
+    lark.browser.post(&lark.api(&format!("/conversations/{long}/takeover")), json!({})).await;
+    let more: Vec<String> = (0..230).map(|n| format!("and {n}")).collect();
+    say(40, 1, &more).await;
+    for _ in 0..30 {
+        assert_eq!(send(&scene, LARK, "orders/updated", json!({})).await, 200);
+    }
+    scene.settle().await;
+
+    ask(&scene, LARK, DATA_REQUEST).await;
+    let found = export(&lark, &lark.list("/privacy").await[0]).await;
+    assert_eq!(found["conversations"].as_array().unwrap().len(), 1);
+    let messages = found["conversations"][0]["messages"].as_array().unwrap();
+    assert_eq!(
+        (&messages[0]["text"], &messages.last().unwrap()["text"]),
+        (&json!("I am ana@example.com"), &json!("and 229"))
+    );
+    assert_eq!(found["events"].as_array().unwrap().len(), 30);
+
+    ask(&scene, LARK, REDACT).await;
+    let counts = lark.list("/privacy").await[0]["counts"].clone();
+    assert_eq!((&counts["conversations"], &counts["messages"]), (&json!(1), &json!(messages.len())));
+    let erased = lark.messages_all(&long).await;
+    assert!(erased.len() > 230 && erased.iter().all(|m| m.1.starts_with("[erased")));
+    let others = lark.list("/conversations?limit=200").await;
+    assert_eq!(others.len(), 31);
+    for other in others.iter().filter(|c| c["id"] != long.as_str()) {
+        let messages = lark.messages(other["id"].as_str().unwrap()).await;
+        assert!(messages.iter().all(|m| !m.1.contains("[erased")), "{messages:?}");
+    }
+    assert!(counts["events"].as_u64().unwrap() >= 30 + 231, "{counts}");
 }

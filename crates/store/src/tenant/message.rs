@@ -35,7 +35,11 @@ statements! { Tenant;
     MESSAGE_ABOUT_SET = "UPDATE messages SET about = $3 WHERE organization_id = $1 AND id = $2";
     MESSAGE_ABOUT = concat!("SELECT ", columns!(), " FROM messages
         WHERE organization_id = $1 AND about = $2 AND id > $3 ORDER BY id LIMIT $4");
-    MESSAGE_ERASE = "UPDATE messages SET text = $3 WHERE organization_id = $1 AND id = $2";
+    // What waits to be sent would be sent with the text that stands there now.
+    MESSAGE_ERASE = "UPDATE messages SET text = $3,
+            error = CASE WHEN delivery = 'queued' AND handed_out_at IS NULL THEN 'It was erased before it was sent.' ELSE error END,
+            delivery = CASE WHEN delivery = 'queued' AND handed_out_at IS NULL THEN 'failed' ELSE delivery END
+        WHERE organization_id = $1 AND id = $2";
     MESSAGE_LAST = concat!("SELECT ", columns!(), " FROM messages m
         WHERE organization_id = $1 AND author <> 'system' AND id = (SELECT MAX(n.id) FROM messages n WHERE n.organization_id = $1
             AND n.conversation_id = m.conversation_id AND n.author <> 'system') AND conversation_id = $2");
@@ -283,7 +287,8 @@ impl TenantTx {
         rows.into_iter().map(message).collect()
     }
 
-    /// Puts another text, sealed for this row, in the place of what the message said.
+    /// Puts another text, sealed for this row, in the place of what the message said. If it waits to be sent, it is not
+    /// sent any more.
     ///
     /// # Errors
     /// If the database refuses.

@@ -158,4 +158,26 @@ both_databases! {
         assert_eq!(tx.message_find(&ids[2]).await.unwrap().unwrap().text, sealed("nothing"));
         assert_eq!(tx.message_about(&it.id, None, 9).await.unwrap().len(), 2);
     }
+
+    async fn an_erased_message_is_not_sent_any_more_and_one_that_is_under_way_stays_so(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let c = conversation(&db.store, &w, &org, &page, "7").await.conversation.id;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        for (delivery, handed_out, then) in [
+            (Delivery::Queued, false, Delivery::Failed),
+            (Delivery::Queued, true, Delivery::Queued),
+            (Delivery::Read, false, Delivery::Read),
+        ] {
+            let m = message(&w, &c, Author::Bot, delivery, None);
+            tx.message_add(&m).await.unwrap();
+            if handed_out {
+                assert!(tx.message_handed_out(&m.id, w.now()).await.unwrap());
+            }
+            assert!(tx.message_erase(&m.id, &sealed("nothing")).await.unwrap());
+            let erased = tx.message_find(&m.id).await.unwrap().unwrap();
+            assert_eq!((erased.delivery, erased.error.is_some()), (then, then == Delivery::Failed));
+        }
+    }
 }

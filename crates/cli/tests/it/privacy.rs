@@ -4,6 +4,7 @@
 use crate::route::join;
 use crate::scene::{Accounts, FERN, LARK, Scene, Tenant};
 use crate::wire;
+use agenstack_app::worker;
 use agenstack_core::policy::Role;
 use agenstack_store::both_databases;
 use agenstack_store::testing::sqlite;
@@ -310,6 +311,18 @@ both_databases! {
         let late = lark.browser.get(&export).await;
         assert_eq!((late.status, late.code()), (StatusCode::CONFLICT, "no_export".into()));
         assert!(lark.browser.get(&page).await.text.contains("not kept any longer"));
+        // And gone as soon as a worker tidies up.
+        let left = "SELECT export FROM privacy_requests WHERE export IS NOT NULL";
+        let old = bytes(&scene, left).await;
+        assert_stored(&scene, &old).await;
+        let swept = async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+            while !bytes(&scene, left).await.is_empty() {
+                tick.tick().await;
+            }
+        };
+        worker::run(scene.running.app.clone(), 1, swept).await;
+        assert_gone(&scene, &old).await;
     }
 
     async fn a_receipt_that_was_altered_is_called_not_genuine(db: TestDb) {

@@ -22,7 +22,7 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::{Event, EventState};
 use agenstack_core::id::{EventId, IntegrationId, OrgId, PrivacyRequestId};
-use agenstack_core::integration::{Integration, Provider};
+use agenstack_core::integration::{ConnectionStatus, Integration, Provider};
 use agenstack_core::policy::Action;
 use agenstack_core::privacy::{EXPORT_KEPT_SECS, PRIVACY_DUE_SECS, PrivacyKind, PrivacyRequest};
 use agenstack_core::sealed::Place;
@@ -77,7 +77,8 @@ pub(crate) async fn perform(
     let (outcome, counts) = match kind {
         PrivacyKind::DataRequest => {
             let (made, outcome, counts) = export::make(app, org, it, &request, &subject).await?;
-            export = Some(made);
+            // Whoever held the shop once and knows nothing of this customer does not learn here who it is.
+            export = (!is_former(it) || counts != Counts::default()).then_some(made);
             (outcome, counts)
         }
         PrivacyKind::CustomerRedact => (Outcome::Erased, erase::customer(app, org, it, &subject).await?),
@@ -135,6 +136,11 @@ async fn finish(app: &App, org: &OrgCtx, lease: &Lease<'_>, kind: PrivacyKind) -
     Ok(())
 }
 
+/// Whether the organization has the shop no more: somebody else may have it now, and its customers are theirs.
+fn is_former(it: &Integration) -> bool {
+    it.status == ConnectionStatus::Disconnected
+}
+
 /// Whether the shop has the app now, so that the uninstallation which caused the request is over (`shopify.md` 2.6).
 async fn is_installed(
     app: &App,
@@ -142,11 +148,10 @@ async fn is_installed(
     it: &Integration,
     received_at: Timestamp,
 ) -> Result<bool, AppError> {
-    use agenstack_core::integration::ConnectionStatus::Disconnected;
     use agenstack_providers::Kind::{GrantRejected, Unauthorized};
     // Shopify sends it two days after the uninstallation; an hour is left for clocks.
     const AFTER_SECS: i64 = 47 * 3_600;
-    if it.status == Disconnected {
+    if is_former(it) {
         return Ok(false);
     }
     if it.connected_at > received_at.plus_secs(-AFTER_SECS) {

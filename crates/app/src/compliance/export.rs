@@ -1,7 +1,7 @@
 //! Everything that an organization holds of one customer, as JSON for its admins.
 
 use super::subject::Subject;
-use super::{BATCH, Counts, Events, NOTHING, Outcome, is_open_request, opened, readable};
+use super::{BATCH, Counts, Events, NOTHING, Outcome, is_former, is_open_request, opened, readable};
 use crate::App;
 use crate::bot::{self, Memory};
 use crate::conversation::message;
@@ -32,6 +32,7 @@ struct Export {
     shop: String,
     received_at: Timestamp,
     exported_at: Timestamp,
+    /// Whom it is about; of a shop that the organization has no more, only what it knew before.
     subject: Subject,
     /// `false`: there was more than an export may hold.
     complete: bool,
@@ -123,12 +124,18 @@ pub(super) async fn make(
         }
     }
     let complete = !room.is_over();
+    let subject = if is_former(it) {
+        let held = serde_json::to_value((&conversations, &events));
+        subject.known_from(&held.map_err(|e| AppError::Internal(Box::new(e)))?)
+    } else {
+        subject.clone()
+    };
     let export = Export {
         request: request.id.clone(),
         shop: it.external_id.clone(),
         received_at: request.received_at,
         exported_at: app.now(),
-        subject: subject.clone(),
+        subject,
         complete,
         note: NOTE,
         conversations,

@@ -62,6 +62,20 @@ impl Subject {
         hex::encode(key.digest("privacy-customer", &data))
     }
 
+    /// As much of it as something held tells already.
+    pub(crate) fn known_from(&self, held: &Value) -> Self {
+        let mut text = String::new();
+        spell(held, &mut text);
+        let lower = text.to_lowercase();
+        let numbers: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_digit()).collect();
+        Self {
+            id: self.id.clone().filter(|id| numbers.contains(id.as_str())),
+            email: self.email.clone().filter(|email| mentions(&lower, email)),
+            phone: self.phone.clone().filter(|_| phone_like(&text).any(|run| self.is_phone(run))),
+            orders: self.orders.iter().filter(|o| numbers.contains(o.as_str())).cloned().collect(),
+        }
+    }
+
     /// Whether another request is about the same person, at the same shop or, by e-mail or phone, at any.
     pub(crate) fn is_same(&self, other: &Self, same_shop: bool) -> bool {
         let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
@@ -101,7 +115,7 @@ impl Subject {
     pub(crate) fn in_memory(&self, memory: &Memory, names: &BTreeSet<String>) -> bool {
         let order = memory.verified_order().map(bare);
         order.is_some_and(|o| names.contains(&o) || self.orders.contains(&o))
-            || serde_json::to_string(memory).is_ok_and(|text| self.in_text(&text).is_some())
+            || serde_json::to_value(memory).is_ok_and(|told| self.is_within(&told, true))
     }
 
     /// The name of the order that an event is about, if it is one of those meant.
@@ -139,6 +153,23 @@ impl Subject {
             }),
             _ => false,
         }
+    }
+}
+
+/// All that a value says, line by line.
+fn spell(value: &Value, out: &mut String) {
+    match value {
+        Value::String(text) => {
+            out.push_str(text);
+            out.push('\n');
+        }
+        Value::Number(n) => {
+            out.push_str(&n.to_string());
+            out.push('\n');
+        }
+        Value::Array(list) => list.iter().for_each(|v| spell(v, out)),
+        Value::Object(fields) => fields.values().for_each(|v| spell(v, out)),
+        Value::Bool(_) | Value::Null => {}
     }
 }
 
@@ -255,6 +286,16 @@ mod tests {
             Some("1001".into())
         );
         assert_eq!(ana().order_name("orders/updated", &json!({"id": 5, "name": "#1001"})), None);
+    }
+
+    #[test]
+    fn who_knew_a_part_of_the_customer_learns_nothing_more() {
+        let known = ana().known_from(&json!([{"text": "I am\nANA@example.com"}, {"id": 450_789_470}]));
+        assert_eq!((known.id, known.email.as_deref(), known.phone), (None, Some("ana@example.com"), None));
+        assert_eq!(known.orders.iter().map(String::as_str).collect::<Vec<_>>(), ["450789470"]);
+        assert!(ana().known_from(&json!("hello")) == Subject::default());
+        let all = json!("7000001 450789469 450789470 ana@example.com 5550100199");
+        assert!(ana().known_from(&all) == ana());
     }
 
     #[test]

@@ -145,6 +145,10 @@ both_databases! {
         let lark = scene.connected("Lark Supply", LARK).await;
         business(&scene, &lark, LARK, "larkish").await;
         disconnect_shop(&lark).await;
+        // Somebody had the shop, and nothing of its customers.
+        let elm = scene.tenant("Elm Store").await;
+        elm.connect_shopify(LARK.label).await;
+        disconnect_shop(&elm).await;
         // The same shop, sold to somebody else.
         let fern = scene.tenant("Fern Goods").await;
         fern.connect_shopify(LARK.label).await;
@@ -158,7 +162,16 @@ both_databases! {
         };
         assert_eq!((orders(&lark).await, orders(&fern).await), (1, 1));
 
-        ask(&scene, LARK, DATA_REQUEST).await;
+        assert_eq!(send(&scene, LARK, DATA_REQUEST, json!({})).await, 200);
+        let waits = elm.list(&format!("/events?topic={DATA_REQUEST}")).await[0]["id"].as_str().unwrap().to_owned();
+        let seen = elm.browser.get(&elm.api(&format!("/events/{waits}"))).await.json();
+        assert_eq!((&seen["state"], &seen["payload"]), (&json!("pending"), &json!({})));
+        scene.settle().await;
+        // Nothing was found there, and nobody learns there who asked.
+        let request = &elm.list("/privacy").await[0];
+        assert_eq!((&request["state"], &request["outcome"], &request["export_until"]), (&json!("done"), &json!("exported"), &Value::Null));
+        let none = elm.browser.get(&elm.api(&format!("/privacy/{}/export", request["id"].as_str().unwrap()))).await;
+        assert_eq!((none.status, none.code()), (StatusCode::CONFLICT, "no_export".into()));
         for (tenant, own, other) in [(&lark, "larkish", "fernish"), (&fern, "fernish", "larkish")] {
             let list = tenant.list("/privacy").await;
             assert_eq!(list.len(), 1);

@@ -30,7 +30,7 @@ pub(super) struct Row {
 }
 
 fn row(r: Request, now: Timestamp) -> Row {
-    let exported = matches!(r.outcome, Some(Came::Exported | Came::ExportedInPart));
+    let found = r.kind == PrivacyKind::DataRequest && r.counts.is_some_and(|c| c != Counts::default());
     Row {
         title: match r.kind {
             PrivacyKind::DataRequest => "A customer wants to see their data",
@@ -49,7 +49,7 @@ fn row(r: Request, now: Timestamp) -> Row {
         due: When::of(r.due_at, now),
         due_day: r.due_at.rfc3339().chars().take(10).collect(),
         done: r.done_at.map(|at| When::of(at, now)),
-        export_gone: exported && r.export_until.is_none(),
+        export_gone: found && r.export_until.is_none(),
         export_until: r.export_until.map(|at| When::of(at, now)),
         verified: r.receipt_verified,
         event: r.event_id.as_str().to_owned(),

@@ -359,10 +359,10 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     lark.click(".tabs a[href$='/privacy']").await;
     lark.see("#requests .empty").await;
     lark.is_accessible("privacy-empty").await;
-    ask(&sandbox, "lark-supply", "customers/data_request").await;
-    lark.read("#requests", "Found: 1 conversation").await;
     ask(&sandbox, "lark-supply", "shop/redact").await;
     lark.read("#requests", "Nothing was erased: the shop has the app again.").await;
+    ask(&sandbox, "lark-supply", "customers/data_request").await;
+    lark.read("#requests", "Found: 1 conversation").await;
     // Opened anew, so that nothing moves any more.
     lark.go(&format!("/orgs/{lark_org}/privacy")).await;
     lark.read("#requests", "receipt verified").await;

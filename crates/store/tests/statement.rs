@@ -169,6 +169,8 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     MEMBERSHIP_LIST
     FLOW_CONSUME
     FLOW_SWEEP
+    EVENTS_ACCEPT
+    UNROUTED_OWNED
     UNROUTED_ADD
     UNROUTED_TAKE
     UNROUTED_PAYLOADS

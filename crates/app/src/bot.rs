@@ -156,7 +156,8 @@ pub fn answer(memory: &mut Memory, number: &str, email: &str, found: Option<&Ord
     Decision::Say(text::no_such_order(found.is_some_and(|o| o.email.is_none())).to_owned())
 }
 
-fn bare(number: &str) -> String {
+/// A number or name of an order as it is compared.
+pub(crate) fn bare(number: &str) -> String {
     number.trim().trim_start_matches('#').to_lowercase()
 }
 

@@ -12,8 +12,9 @@ use crate::{App, new_id, token};
 use agenstack_core::conversation::{Author, Delivery, Owner, Status};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::Event;
-use agenstack_core::id::{ConversationId, EventId, MessageId};
+use agenstack_core::id::{ConversationId, EventId, IntegrationId, MessageId};
 use agenstack_core::integration::{AccountIdentifier, ConnectionStatus, Integration, Provider, ShopDomain};
+use agenstack_core::privacy::PrivacyKind;
 use agenstack_providers::kustomer::{Direction, KustomerEvent};
 use agenstack_providers::messenger::MessagingEvent;
 use agenstack_providers::{Kind, json};
@@ -22,7 +23,7 @@ use agenstack_store::tenant::conversation::StoredConversation;
 use secrecy::SecretString;
 
 /// What lists show until the provider tells a name.
-const NAMELESS: &str = "Customer";
+pub(crate) const NAMELESS: &str = "Customer";
 
 /// A leased event: who may end it.
 pub(crate) struct Lease<'a> {
@@ -37,10 +38,15 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
     let sealed = tx.event_payload(lease.id).await?;
     let found = tx.integration_find(&event.integration_id).await?;
     drop(tx);
-    let Some(it) = found.filter(|it| it.status != ConnectionStatus::Disconnected) else {
+    let asked = PrivacyKind::parse(&event.topic).filter(|_| event.provider == Provider::Shopify);
+    // What a shop's customers ask for is done for a connection that has ended, too.
+    let Some(it) = found.filter(|it| asked.is_some() || it.status != ConnectionStatus::Disconnected) else {
         return Err(AppError::conflict("not_connected", "The connection was ended before this was handled."));
     };
     let payload = app.keyring().open(org.org(), payload_place(lease.id), &sealed).await?;
+    if let Some(kind) = asked {
+        return crate::compliance::perform(app, org, lease, &event, &it, kind, &payload).await;
+    }
     match event.provider {
         Provider::Messenger => {
             // Each stored event is a delivery of its own with one event in it.
@@ -61,7 +67,7 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
     }
 }
 
-fn unreadable() -> AppError {
+pub(crate) fn unreadable() -> AppError {
     AppError::invalid("payload", "What the provider sent cannot be read.")
 }
 
@@ -69,7 +75,7 @@ async fn end(app: &App, tx: &mut TenantTx, lease: &Lease<'_>) -> Result<(), AppE
     Ok(tx.event_done(lease.id, lease.token, app.now()).await?)
 }
 
-async fn done(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
+pub(crate) async fn done(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
     let mut tx = app.store().tenant(org).await?;
     end(app, &mut tx, lease).await?;
     Ok(tx.commit().await?)
@@ -162,6 +168,10 @@ async fn customer_wrote(
     let mut stored = tx
         .conversation_open((&fresh.0, &fresh.1), &it.id, psid, name.as_deref().unwrap_or(NAMELESS), now)
         .await?;
+    if before.as_ref().is_some_and(|known| known.memory != stored.memory) {
+        // Erased, or handed back, while the bot was thinking: what it thought of is not to be remembered.
+        return Err(AppError::conflict("refreshing", "The conversation was changed at the same moment."));
+    }
     if let Some(name) = &name {
         tx.contact_name(&stored.conversation.contact.id, name).await?;
     }
@@ -183,7 +193,7 @@ async fn customer_wrote(
     let key = order_key(c, &it.external_id);
     let mut sealed = stored.memory.clone();
     // Somebody may have taken over while the bot was thinking; then it keeps its answer to itself.
-    if let Some(decision) = decision.filter(|_| c.owner == Owner::Bot) {
+    if let Some((decision, about)) = decision.filter(|_| c.owner == Owner::Bot) {
         let id = c.id.clone();
         sealed = Some(bot::seal_memory(app, org.org(), &id, &memory).await?);
         let (text, hands_over) = match decision {
@@ -191,7 +201,11 @@ async fn customer_wrote(
             Decision::HandOver(text) => (text, true),
             Decision::LookUp { .. } => return Err(AppError::Internal("a look-up was not answered".into())),
         };
-        say(app, org, &mut tx, &id, &text, &key).await?;
+        if let Some(message) = say(app, org, &mut tx, &id, &text, &key).await?
+            && let Some(shop) = &about
+        {
+            tx.message_about_set(&message, shop).await?;
+        }
         if hands_over {
             c.owner = Owner::Person;
             job::add(app, &mut tx, &Job::HandOver { conversation: id }, &key, now).await?;
@@ -207,7 +221,7 @@ async fn customer_wrote(
     Ok(())
 }
 
-/// Queues a message of the bot.
+/// Queues a message of the bot; gives its id.
 async fn say(
     app: &App,
     org: &OrgCtx,
@@ -215,28 +229,30 @@ async fn say(
     conversation: &ConversationId,
     text: &str,
     key: &str,
-) -> Result<(), AppError> {
+) -> Result<Option<MessageId>, AppError> {
     let at = app.now();
     let new = NewMessage { author: Author::Bot, text, delivery: Delivery::Queued, external_id: None, at };
-    if let Some(message) = add_message(app, org, tx, conversation, new).await? {
-        job::add(app, tx, &Job::SendMessage { message }, key, at).await?;
+    let added = add_message(app, org, tx, conversation, new).await?;
+    if let Some(message) = &added {
+        job::add(app, tx, &Job::SendMessage { message: message.clone() }, key, at).await?;
     }
-    Ok(())
+    Ok(added)
 }
 
-/// The bot decides, and looks an order up in this organization's shop if it has to.
+/// The bot decides, and looks an order up in this organization's shop if it has to. With what it says comes the
+/// connection whose orders it tells of, so that this can be erased when the shop is gone.
 async fn think(
     app: &App,
     org: &OrgCtx,
     memory: &mut bot::Memory,
     input: Input<'_>,
-) -> Result<Decision, AppError> {
+) -> Result<(Decision, Option<IntegrationId>), AppError> {
     let decision = bot::decide(memory, input);
-    let Decision::LookUp { number, email } = &decision else { return Ok(decision) };
+    let Decision::LookUp { number, email } = &decision else { return Ok((decision, None)) };
     let it = match token::connection(app, org, Provider::Shopify, None).await {
         Ok(it) => it,
         // The customer waits now; a shop that is not connected does not come back by trying again.
-        Err(AppError::Conflict { .. }) => return Ok(bot::could_not_look()),
+        Err(AppError::Conflict { .. }) => return Ok((bot::could_not_look(), None)),
         Err(e) => return Err(e),
     };
     let AccountIdentifier::Shopify { shop, .. } = &it.account_identifier else {
@@ -249,10 +265,10 @@ async fn think(
     })
     .await;
     match found {
-        Ok(order) => Ok(bot::answer(memory, number, email, order.as_ref())),
+        Ok(order) => Ok((bot::answer(memory, number, email, order.as_ref()), Some(it.id))),
         Err(e) if e.is_retryable() => Err(e),
         Err(AppError::Provider(_) | AppError::Conflict { .. } | AppError::Sealed(_)) => {
-            Ok(bot::could_not_look())
+            Ok((bot::could_not_look(), None))
         }
         Err(e) => Err(e),
     }
@@ -413,18 +429,6 @@ async fn shopify(
                 Err(e) => return Err(e),
             }
         }
-        "customers/data_request" | "customers/redact" | "shop/redact" => {
-            let action = match event.topic.as_str() {
-                "customers/data_request" => "privacy.data_request",
-                "customers/redact" => "privacy.customer_redact",
-                _ => "privacy.shop_redact",
-            };
-            let mut tx = app.store().tenant(org).await?;
-            crate::connect::audit(app, org, &mut tx, action, event.id.as_str(), app.now()).await?;
-            end(app, &mut tx, lease).await?;
-            tx.commit().await?;
-            return Ok(());
-        }
         // Orders are read from the shop when a customer asks; the event is kept for the log.
         _ => {}
     }
@@ -434,7 +438,7 @@ async fn shopify(
 }
 
 /// Why a connection ends that was removed at the shop. There is nobody left to tell: its token is dead.
-const UNINSTALLED: Ending<'static> = Ending {
+pub(crate) const UNINSTALLED: Ending<'static> = Ending {
     action: "integration.uninstalled",
     code: "uninstalled",
     message: "AgenStack was uninstalled at the shop.",

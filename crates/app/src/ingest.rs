@@ -11,6 +11,7 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
 use agenstack_core::id::{EventId, IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
+use agenstack_core::privacy::PrivacyKind;
 use agenstack_core::sealed::Place;
 use agenstack_providers::messenger::MessagingEvent;
 use agenstack_providers::shopify::shop_in_body;
@@ -37,6 +38,8 @@ pub struct Accepted {
     pub duplicates: usize,
     /// Verified, but nobody has the account connected.
     pub unrouted: usize,
+    /// Privacy requests of a shop that nobody ever held: there is nothing to do, and nothing of them is kept.
+    pub dropped: usize,
 }
 
 /// Why a delivery is not acknowledged. The sender learns nothing beyond this.
@@ -127,6 +130,8 @@ pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> 
 fn order_key(topic: &str, body: &Value, shop: &str) -> String {
     let about = topic.split('/').next().unwrap_or_default();
     match (about, body.get("id").and_then(Value::as_u64)) {
+        // A request may take long, or wait for the shop: nothing else waits for it.
+        _ if PrivacyKind::parse(topic).is_some() => format!("{shop}:privacy"),
         ("orders", Some(id)) => format!("{shop}:order:{id}"),
         ("orders", None) | ("products" | "fulfillments" | "refunds", _) => format!("{shop}:{about}"),
         _ => shop.to_owned(),
@@ -240,10 +245,24 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
         let mut delivery = Delivery::default();
         let mut sent = Vec::new();
         for part in std::mem::take(&mut waiting) {
+            if provider == Provider::Shopify && PrivacyKind::parse(&part.topic).is_some() {
+                // It concerns everybody who may still hold something of the shop, each for themselves.
+                let all = app.store().global_read().await?.routes_held(provider, &part.account).await?;
+                if all.is_empty() {
+                    accepted.dropped += 1;
+                    tracing::info!("a privacy request of a shop that nobody ever held was dropped");
+                }
+                for to in all.into_iter().map(|o| o.route) {
+                    let event = seal(app, ctx, provider, &part, Some(&to.org)).await?;
+                    sent.push((event.id.clone(), to.clone(), None));
+                    delivery.owned.push(Addressed { to, held: true, event });
+                }
+                continue;
+            }
             match route(app, provider, &part.account, attempt > 0).await? {
                 Some(to) => {
                     let event = seal(app, ctx, provider, &part, Some(&to.org)).await?;
-                    sent.push((event.id.clone(), to.clone(), part));
+                    sent.push((event.id.clone(), to.clone(), Some(part)));
                     delivery.owned.push(Addressed { to, held: false, event });
                 }
                 None => {
@@ -251,6 +270,9 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
                     delivery.unrouted.push((part.account, event));
                 }
             }
+        }
+        if delivery.owned.is_empty() && delivery.unrouted.is_empty() {
+            break;
         }
         let unrouted = delivery.unrouted.len();
         let committed = tokio::time::timeout(PATIENCE, app.committer().commit(delivery));
@@ -266,6 +288,11 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
                 owners.insert(to.org);
                 continue;
             }
+            // What goes to whoever held the account is there already.
+            let Some(part) = part else {
+                accepted.duplicates += 1;
+                continue;
+            };
             // There already, or the connection is another than it was: only a fresh look tells.
             match fresh(app, provider, &part.account).await? {
                 Some(now) if now.generation == to.generation && now.integration == to.integration => {

@@ -59,6 +59,17 @@ impl Keyring {
         Ok(key)
     }
 
+    /// A key that the organization has, or once sealed with.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] if it has no such key.
+    pub(crate) async fn key_by_id(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
+        match self.by_id.get(&(org.clone(), id.clone())) {
+            Some(key) => Ok(key),
+            None => self.load(org, Some(id)).await,
+        }
+    }
+
     async fn load(&self, org: &OrgId, id: Option<&DataKeyId>) -> Result<DataKey, AppError> {
         let mut tx = self.store.global_read().await?;
         let stored = tx.key_get(org, id).await?;
@@ -74,14 +85,10 @@ impl Keyring {
         place: Place<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, AppError> {
-        let id = key_id_of(sealed)?;
-        let key = match self.by_id.get(&(org.clone(), id.clone())) {
-            Some(key) => key,
+        let key = match self.key_by_id(org, &key_id_of(sealed)?).await {
             // A value that names a key this organization has not was sealed for somebody else.
-            None => match self.load(org, Some(&id)).await {
-                Err(AppError::NotFound) => return Err(AppError::Sealed(VaultError::DoesNotOpen)),
-                loaded => loaded?,
-            },
+            Err(AppError::NotFound) => return Err(AppError::Sealed(VaultError::DoesNotOpen)),
+            key => key?,
         };
         Ok(key.open(place, sealed)?)
     }

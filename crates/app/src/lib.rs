@@ -11,6 +11,7 @@ pub mod account;
 pub mod bot;
 pub mod care;
 mod commit;
+pub mod compliance;
 pub mod connect;
 pub mod conversation;
 pub mod error;

@@ -277,5 +277,8 @@ async fn tidy_up(app: &App) {
         Ok(adopted) => tracing::info!(adopted, "events that came early have their owner"),
         Err(error) => tracing::warn!(%error, "events that came early could not be looked through"),
     }
+    if let Err(error) = crate::compliance::sweep(app).await {
+        tracing::warn!(%error, "exports of privacy requests could not be forgotten");
+    }
     app.limits().sweep();
 }

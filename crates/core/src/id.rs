@@ -111,6 +111,8 @@ id! {
     TransferId = "trf_";
     /// A mail on its way out.
     MailId = "mai_";
+    /// A request for a customer's data, or to erase what is held.
+    PrivacyRequestId = "prv_";
     /// One request, for finding it in the log.
     RequestId = "req_";
 }

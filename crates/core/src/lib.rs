@@ -15,4 +15,5 @@ pub mod id;
 pub mod integration;
 pub mod org;
 pub mod policy;
+pub mod privacy;
 pub mod sealed;

@@ -59,6 +59,8 @@ words! {
         ConversationRead = "conversation.read",
         /// Answer, take over, hand back.
         ConversationWrite = "conversation.write",
+        /// See privacy requests, and fetch what they export.
+        PrivacyManage = "privacy.manage",
     }
 }
 
@@ -69,7 +71,7 @@ impl Role {
         match action {
             OrganizationRead | IntegrationRead | EventRead | ConversationRead => true,
             ConversationWrite => matches!(self, Role::Owner | Role::Admin | Role::Agent),
-            IntegrationManage | EventManage => matches!(self, Role::Owner | Role::Admin),
+            IntegrationManage | EventManage | PrivacyManage => matches!(self, Role::Owner | Role::Admin),
             IntegrationTransfer => matches!(self, Role::Owner),
         }
     }
@@ -101,6 +103,7 @@ mod tests {
         event.manage            yes     yes     -       -
         conversation.read       yes     yes     yes     yes
         conversation.write      yes     yes     yes     -
+        privacy.manage          yes     yes     -       -
         ");
     }
 }

@@ -74,6 +74,8 @@ impl Store {
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .pragma("secure_delete", "ON")
+                // Whatever was erased is gone from the log, too, once the log is written back: no old tail stays.
+                .pragma("journal_size_limit", "0")
                 .busy_timeout(ACQUIRE);
             let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
             let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
@@ -204,6 +206,25 @@ impl Store {
                 Conn::Postgres(tx)
             }
         })
+    }
+
+    /// Leaves nothing of what was erased in SQLite's file and log. Overwriting alone does not: where a row grew, its page
+    /// may have kept a copy in its unused part, so that the file is written anew. `false` if readers stood in the way of
+    /// emptying the log: try again. In PostgreSQL, which cleans up by itself, this does nothing.
+    ///
+    /// # Errors
+    /// If the database refuses, or the disk has no room for a second file.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        let Pools::Sqlite { write, .. } = &self.pools else { return Ok(true) };
+        let mut connection = write.acquire().await?;
+        sqlx::query("VACUUM").execute(&mut *connection).await?;
+        // Writers wait while this waits for readers: not for long.
+        sqlx::query("PRAGMA busy_timeout = 1000").execute(&mut *connection).await?;
+        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());
+        sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
+        let (busy, _, _): (i64, i64, i64) = emptied?;
+        Ok(busy == 0)
     }
 
     /// Closes all connections, and in SQLite writes the log back into the file.

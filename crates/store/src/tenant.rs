@@ -12,6 +12,7 @@ pub mod message;
 pub mod offer;
 pub mod organization;
 pub mod outbox;
+pub mod privacy;
 pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
@@ -27,6 +28,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     offer::STATEMENTS,
     organization::STATEMENTS,
     outbox::STATEMENTS,
+    privacy::STATEMENTS,
     transfer::STATEMENTS,
 ];
 

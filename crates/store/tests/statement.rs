@@ -103,6 +103,7 @@ fn the_statements_that_cross_tenants_are_these() {
     UNROUTED_TAKE
     UNROUTED_PAYLOADS
     UNROUTED_SWEEP
+    EXPORT_SWEEP
     KEY_ADD
     KEY_FIND
     KEY_NEWEST
@@ -127,6 +128,7 @@ fn the_statements_that_cross_tenants_are_these() {
     JOB_KIND
     QUEUE_WAITING
     ROUTE_BY_ACCOUNT
+    ROUTES_HELD
     ROUTE_BY_ID
     ROUTES_BY_ACTOR
     RENEWAL_CLAIM
@@ -176,6 +178,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     UNROUTED_TAKE
     UNROUTED_PAYLOADS
     UNROUTED_SWEEP
+    EXPORT_SWEEP
     KEY_STALE
     KEY_COUNT
     OUTBOX_LIST
@@ -194,6 +197,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     JOB_LEASE_RETURN
     QUEUE_WAITING
     ROUTE_BY_ACCOUNT
+    ROUTES_HELD
     ROUTE_BY_ID
     ROUTES_BY_ACTOR
     RENEWAL_CLAIM

@@ -6,6 +6,7 @@ pub(crate) mod event;
 pub(crate) mod health;
 pub(crate) mod integration;
 pub(crate) mod oauth;
+pub(crate) mod privacy;
 pub(crate) mod webhook;
 
 use crate::failure::Failure;

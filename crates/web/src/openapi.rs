@@ -77,6 +77,8 @@ const SAID: &[Said] = &[
     said("POST /api/organizations/{org}/conversations/{id}/messages", "Answer as a person; the bot is silent from then on", Some("Answer"), "201", Some("Message"), &[]),
     said("POST /api/organizations/{org}/conversations/{id}/takeover", "Take the conversation from the bot", None, "200", Some("Conversation"), &[]),
     said("POST /api/organizations/{org}/conversations/{id}/handback", "Give the conversation back to the bot", None, "200", Some("Conversation"), &[]),
+    said("GET /api/organizations/{org}/privacy", "What customers of a shop asked for, newest first; for owners and admins", None, "200", Some("PrivacyRequestList"), LIST),
+    said("GET /api/organizations/{org}/privacy/{id}/export", "What is held of the customer who asked, as a file; noted in the audit log", None, "200", Some("PrivacyExport"), &[]),
 ];
 
 /// Whether a route belongs to the API, and not to the pages.

@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod install;
 pub(crate) mod integration;
+pub(crate) mod privacy;
 mod words;
 
 pub(crate) use words::When;
@@ -44,6 +45,8 @@ pub(crate) struct Place {
     pub org_name: String,
     pub user: String,
     pub role: String,
+    /// Whether the navigation leads to privacy requests.
+    pub sees_privacy: bool,
     /// Which entry of the navigation this is.
     pub active: &'static str,
     /// Connections that stand still, the first few.
@@ -110,6 +113,7 @@ pub(crate) fn org_frame(member: &Member, title: &str, active: &'static str) -> F
             org_name: member.membership.organization.name.clone(),
             user: member.session.user.name.clone(),
             role: member.membership.role.as_str().to_owned(),
+            sees_privacy: may(member, Action::PrivacyManage),
             active,
             troubles: member.troubles.iter().take(BANNERS).map(|t| banner(member, t)).collect(),
             more_troubles: member.troubles.len().saturating_sub(BANNERS),

@@ -66,7 +66,7 @@ macro_rules! routes {
 use Access::{Org, OrgInQuery, Public, Signed, SignedIn};
 use Action::{
     ConversationRead, ConversationWrite, EventManage, EventRead, IntegrationManage, IntegrationRead,
-    IntegrationTransfer, OrganizationRead,
+    IntegrationTransfer, OrganizationRead, PrivacyManage,
 };
 
 routes! {
@@ -119,6 +119,10 @@ routes! {
     POST "/api/organizations/{org}/conversations/{id}/takeover" Org(ConversationWrite) => api::conversation::take_over;
     POST "/api/organizations/{org}/conversations/{id}/handback" Org(ConversationWrite) => api::conversation::hand_back;
 
+    // privacy requests
+    GET "/api/organizations/{org}/privacy" Org(PrivacyManage) => api::privacy::list;
+    GET "/api/organizations/{org}/privacy/{id}/export" Org(PrivacyManage) => api::privacy::export;
+
     // pages
     GET "/" Public("what the product is") => page::account::landing;
     GET "/privacy/deletion/{code}" Public("the code is a mark that only this installation can make") => page::account::deletion;
@@ -154,6 +158,7 @@ routes! {
     GET "/orgs/{org}/events" Org(EventRead) => page::event::list;
     GET "/orgs/{org}/events/{id}" Org(EventRead) => page::event::one;
     POST "/orgs/{org}/events/{id}/replay" Org(EventManage) => page::event::replay;
+    GET "/orgs/{org}/privacy" Org(PrivacyManage) => page::privacy::list;
 }
 
 /// All of them.

@@ -9,7 +9,7 @@ use clap::Args;
 /// What is to be made.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For measuring, into an empty database only: organization i has the connected shop shop-0000i.myshopify.com and\n\
+    after_help = "For measuring, into an empty database only: organization i has the connected shop named shop-0000i (of five digits) and\n\
     the connected page 100000000000000+i, with made-up tokens that no provider accepts. Nobody can log in."
 )]
 pub struct Arguments {

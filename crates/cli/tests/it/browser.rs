@@ -354,6 +354,29 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     lark.click("#events .row-link").await;
     lark.see(".payload").await;
     lark.is_accessible("event").await;
+
+    // Shopify passes on what a customer asks for; the open page tells how it stands.
+    lark.click(".tabs a[href$='/privacy']").await;
+    lark.see("#requests .empty").await;
+    lark.is_accessible("privacy-empty").await;
+    ask(&sandbox, "lark-supply", "shop/redact").await;
+    lark.read("#requests", "Nothing was erased: the shop has the app again.").await;
+    ask(&sandbox, "lark-supply", "customers/data_request").await;
+    lark.read("#requests", "Found: 1 conversation").await;
+    // Opened anew, so that nothing moves any more.
+    lark.go(&format!("/orgs/{lark_org}/privacy")).await;
+    lark.read("#requests", "receipt verified").await;
+    lark.is_accessible("privacy").await;
+    fern.go(&format!("/orgs/{fern_org}/privacy")).await;
+    ask(&sandbox, "fern-goods", "customers/redact").await;
+    fern.read("#requests", "Erased: 1 conversation").await;
+    fern.go(&format!("/orgs/{fern_org}/privacy")).await;
+    fern.is_accessible("privacy-dark").await;
+    fern.go(&format!("/orgs/{fern_org}/inbox")).await;
+    fern.click("#conversations .row-link").await;
+    fern.read("#thread .message.customer", "[erased on the customer's request]").await;
+    fern.is_accessible("conversation-erased-dark").await;
+
     lark.go(&format!("/orgs/{lark_org}")).await;
     lark.read("#checklist", "Everything is set up").await;
     lark.is_accessible("home").await;
@@ -391,6 +414,13 @@ async fn the_main_path_works_from_the_keyboard_and_without_script() {
     window.see("#install").await.send_keys("\u{E007}").await.expect("a button takes keys");
     window.see(".card[data-provider=shopify] .badge[data-status=connected]").await;
     window.close().await;
+}
+
+/// A shop's webhook that every app gets.
+async fn ask(sandbox: &str, label: &str, topic: &str) {
+    let url = format!("{sandbox}/control/shopify/{label}.myshopify.com/webhook");
+    let asked = crate::scene::client().post(url).json(&json!({"topic": topic})).send().await;
+    assert!(asked.expect("the sandbox answers").status().is_success());
 }
 
 async fn reqwest_json(url: &str) -> Value {

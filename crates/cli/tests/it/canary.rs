@@ -73,6 +73,10 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
             control("/messages", json!({"page_id": LARK.page, "from": "Canary Person", "text": text})).await;
         psid = sent["psid"].as_str().unwrap().to_owned();
     }
+    // What Shopify asks for on behalf of customers names them, too.
+    for topic in ["customers/data_request", "customers/redact", "shop/redact"] {
+        control("/shopify/lark-supply.myshopify.com/webhook", json!({"topic": topic})).await;
+    }
     control("/messenger/raw", json!({"body": "{\"canary-text\":1}", "signature": "wrong"})).await;
     let wrong = json!({"email": "canary-mail@example.com", "password": "canary wrong"});
     assert_eq!(
@@ -85,12 +89,18 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
     while http.get(&desk).send().await.unwrap().text().await.unwrap() == "[]" {
         tick.tick().await;
     }
+    let requests = format!("{product}/api/organizations/{org}/privacy");
+    while call(http.get(&requests)).await.2.matches("\"done\"").count() < 3 {
+        tick.tick().await;
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(
-        log.contains("connected") && log.contains("a provider call failed"),
+        log.contains("connected")
+            && log.contains("a provider call failed")
+            && log.contains("a privacy request is done"),
         "the log tells what happened"
     );
     let key = all["AGENSTACK_MASTER_KEY"].clone();

@@ -12,6 +12,7 @@ mod crash;
 mod journey;
 mod mail;
 mod ownership;
+mod privacy;
 mod race;
 mod route;
 mod scene;

@@ -36,6 +36,7 @@ impl Ids {
             ("events", text(&tenant.list("/events").await[0])),
             ("conversations", tenant.conversation().await),
             ("inbox", tenant.conversation().await),
+            ("privacy", text(&tenant.list("/privacy").await[0])),
         ]);
         Self { org: tenant.org.clone(), by_noun }
     }
@@ -48,6 +49,7 @@ impl Ids {
             ("events", "evt_"),
             ("conversations", "cnv_"),
             ("inbox", "cnv_"),
+            ("privacy", "prv_"),
         ];
         Self { org: id("org_"), by_noun: by_noun.map(|(noun, prefix)| (noun, id(prefix))).into() }
     }
@@ -96,7 +98,7 @@ fn is_api(route: &Route) -> bool {
 /// What a stranger's call must not have changed.
 async fn picture(tenant: &Tenant) -> String {
     let mut all = String::new();
-    for what in ["/integrations", "/events", "/conversations"] {
+    for what in ["/integrations", "/events", "/conversations", "/privacy"] {
         all += &serde_json::to_string(&tenant.list(what).await).expect("JSON");
     }
     all + &format!("{:?}", tenant.messages(&tenant.conversation().await).await)
@@ -107,6 +109,7 @@ both_databases! {
         let scene = Scene::on(db).await;
         let lark = scene.connected("Lark Supply", LARK).await;
         scene.write(LARK.page, "Bo", "hello").await;
+        crate::privacy::ask(&scene, LARK, crate::privacy::DATA_REQUEST).await;
         let (ids, calls) = (Ids::of(&lark).await, scene.calls().await);
         for route in routes() {
             let answer = call(&scene.browser(), route, &ids.path(route)).await;
@@ -131,6 +134,7 @@ both_databases! {
         let lark = scene.connected("Lark Supply", LARK).await;
         let fern = scene.connected("Fern Goods", FERN).await;
         scene.write(LARK.page, "Bo", "hello").await;
+        crate::privacy::ask(&scene, LARK, crate::privacy::DATA_REQUEST).await;
         let (theirs, unknown, calls) = (Ids::of(&lark).await, Ids::unknown(), scene.calls().await);
         let before = picture(&lark).await;
         for route in routes().iter().filter(is_tenant) {
@@ -158,6 +162,7 @@ both_databases! {
         let scene = Scene::on(db).await;
         let lark = scene.connected("Lark Supply", LARK).await;
         scene.write(LARK.page, "Bo", "hello").await;
+        crate::privacy::ask(&scene, LARK, crate::privacy::DATA_REQUEST).await;
         let (ids, before, calls) = (Ids::of(&lark).await, picture(&lark).await, scene.calls().await);
         for role in [Role::Agent, Role::Viewer] {
             let guest = scene.tenant(&format!("Guest {role}")).await;
@@ -248,7 +253,8 @@ both_databases! {
     }
 }
 
-async fn join(scene: &Scene, org: &str, guest: &Tenant, role: Role) {
+/// Makes a person a member of an organization.
+pub async fn join(scene: &Scene, org: &str, guest: &Tenant, role: Role) {
     let me = guest.browser.get("/api/me").await.json();
     let user = UserId::parse(me["user"]["id"].as_str().unwrap()).unwrap();
     let mut tx = scene.db.store.global().await.unwrap();

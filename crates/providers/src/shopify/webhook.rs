@@ -39,12 +39,14 @@ pub struct Delivery {
 pub struct DeliveryError(pub &'static str);
 
 impl Delivery {
-    /// Whether the body names the same shop as the header, or none (`shopify.md` 2.3).
+    /// Whether the body names the same shop as the header, or none (`shopify.md` 2.3), and may be one of the topic that
+    /// the header names.
     pub fn agrees_with(&self, body: &Value) -> bool {
-        match shop_field(&self.topic).and_then(|field| body.get(field)) {
-            None | Some(Value::Null) => true,
-            Some(named) => named.as_str() == Some(self.shop_header.as_str()),
-        }
+        fits_topic(&self.topic, body)
+            && match shop_field(&self.topic).and_then(|field| body.get(field)) {
+                None | Some(Value::Null) => true,
+                Some(named) => named.as_str() == Some(self.shop_header.as_str()),
+            }
     }
 
     /// Whether the time it says is possible; a delivery that says none is.
@@ -108,6 +110,19 @@ pub(super) fn topic_enum(topic: &str) -> String {
     topic.to_ascii_uppercase().replace('/', "_")
 }
 
+/// Whether a body can be one of a topic that asks for something which cannot be taken back. The topic is a header, so
+/// that what a shop once signed could be sent again as a request to erase.
+fn fits_topic(topic: &str, body: &Value) -> bool {
+    let has = |field: &str| body.get(field).is_some_and(|v| !v.is_null());
+    let without = |fields: &[&str]| has("shop_domain") && !fields.iter().any(|f| has(f));
+    match topic {
+        "customers/data_request" => without(&["orders_to_redact"]),
+        "customers/redact" => without(&["orders_requested", "data_request"]),
+        "shop/redact" => without(&["customer", "orders_requested", "orders_to_redact", "data_request"]),
+        _ => true,
+    }
+}
+
 /// The field in which the body of a topic names its shop (`shopify.md` 2.3).
 fn shop_field(topic: &str) -> Option<&'static str> {
     match topic {
@@ -134,4 +149,33 @@ pub fn shop_id_in_body(topic: &str, body: &Value) -> Option<String> {
     let number = id.strip_prefix("gid://shopify/Shop/").unwrap_or(&id);
     let ok = !number.is_empty() && number.len() <= 20 && number.bytes().all(|b| b.is_ascii_digit());
     ok.then(|| format!("gid://shopify/Shop/{number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_shop_signed_as_one_thing_cannot_be_sent_again_as_a_request_to_erase() {
+        let shop = "lark.myshopify.com";
+        let data = json!({"shop_domain": shop, "customer": {"id": 1}, "orders_requested": [], "data_request": {"id": 9}});
+        let redact = json!({"shop_domain": shop, "customer": {"id": 1}, "orders_to_redact": [1]});
+        let gone = json!({"shop_id": 1, "shop_domain": shop});
+        let order = json!({"id": 1, "customer": {"id": 1, "email": "ana@example.com"}});
+        let uninstalled = json!({"id": 1, "myshopify_domain": shop});
+        let topics = ["customers/data_request", "customers/redact", "shop/redact"];
+        for (body, as_what) in [
+            (&data, [true, false, false]),
+            (&redact, [false, true, false]),
+            // It names no customer: nothing is found by it.
+            (&gone, [true, true, true]),
+            (&order, [false, false, false]),
+            (&uninstalled, [false, false, false]),
+            (&json!({}), [false, false, false]),
+        ] {
+            assert_eq!(topics.map(|topic| fits_topic(topic, body)), as_what, "{body}");
+        }
+        assert!(fits_topic("orders/updated", &order));
+    }
 }

@@ -44,6 +44,8 @@ statements! { Global;
         RETURNING id, topic, external_id, dedup_key, order_key, payload, received_at";
     UNROUTED_PAYLOADS = "SELECT payload FROM unrouted_events ORDER BY id LIMIT 10000";
     UNROUTED_SWEEP = "DELETE FROM unrouted_events WHERE received_at <= $1";
+    // By age alone: what is exported cannot be read here.
+    EXPORT_SWEEP = "UPDATE privacy_requests SET export = NULL, expires_at = NULL WHERE expires_at <= $1";
 }
 
 /// A verified event on its way in.
@@ -256,5 +258,13 @@ impl GlobalTx {
     /// If the database refuses.
     pub async fn unrouted_sweep(&mut self, until: Timestamp) -> Result<u64, StoreError> {
         execute!(self, UNROUTED_SWEEP, until.millis())
+    }
+
+    /// Forgets exports of privacy requests that were kept long enough.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn export_sweep(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        execute!(self, EXPORT_SWEEP, now.millis())
     }
 }

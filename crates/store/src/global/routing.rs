@@ -12,6 +12,8 @@ use agenstack_core::sealed::Sealed;
 statements! { Global;
     ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
         WHERE provider = $1 AND external_id = $2 AND status <> 'disconnected'";
+    ROUTES_HELD = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
+        WHERE provider = $1 AND external_id = $2 ORDER BY organization_id, id";
     ROUTE_BY_ID = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
         WHERE provider = $1 AND id = $2 AND status <> 'disconnected'";
     ROUTES_BY_ACTOR = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
@@ -96,6 +98,21 @@ impl GlobalTx {
         rows!(fetch_optional, self, Row, ROUTE_BY_ACCOUNT, provider.as_str(), external_id)?
             .map(owned)
             .transpose()
+    }
+
+    /// Everybody who has the account connected or ever had, whatever became of the connection.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn routes_held(
+        &mut self,
+        provider: Provider,
+        external_id: &str,
+    ) -> Result<Vec<Owned>, StoreError> {
+        rows!(fetch_all, self, Row, ROUTES_HELD, provider.as_str(), external_id)?
+            .into_iter()
+            .map(owned)
+            .collect()
     }
 
     /// The owner of a connection that has its own webhook address.

@@ -32,6 +32,9 @@ statements! { Tenant;
     CONVERSATION_LIST = concat!(select!(), "AND ($2 = '' OR c.owner = $2) AND ($3 = '' OR c.status = $3)
           AND (c.last_message_at < $4 OR (c.last_message_at = $4 AND c.id < $5))
         ORDER BY c.last_message_at DESC, c.id DESC LIMIT $6");
+    CONVERSATION_SCAN = concat!(select!(), "AND c.id > $2 ORDER BY c.id LIMIT $3");
+    CONVERSATION_FORGET = "UPDATE conversations SET bot_memory = NULL
+        WHERE organization_id = $1 AND id = $2 AND bot_memory IS NOT NULL";
     CONVERSATION_UPDATE = "UPDATE conversations SET owner = $3, status = $4, kustomer_id = $5, bot_memory = $6, last_customer_at = $7,
             last_message_at = $8
         WHERE organization_id = $1 AND id = $2";
@@ -271,5 +274,27 @@ impl TenantTx {
     pub async fn conversation_newest(&mut self) -> Result<Timestamp, StoreError> {
         let (ms,) = rows!(fetch_one, self, (i64,), CONVERSATION_NEWEST, self.org.as_str())?;
         Ok(Timestamp::from_millis(ms))
+    }
+
+    /// All of them, whatever their state, in the order of their ids, after the last one seen.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn conversation_scan(
+        &mut self,
+        after: Option<&ConversationId>,
+        limit: i64,
+    ) -> Result<Vec<StoredConversation>, StoreError> {
+        let after = after.map_or("", ConversationId::as_str);
+        let rows = rows!(fetch_all, self, Row, CONVERSATION_SCAN, self.org.as_str(), after, limit)?;
+        rows.into_iter().map(|r| self.conversation(r)).collect()
+    }
+
+    /// Erases what the bot remembers. `false` if it remembers nothing.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn conversation_forget(&mut self, id: &ConversationId) -> Result<bool, StoreError> {
+        Ok(execute!(self, CONVERSATION_FORGET, self.org.as_str(), id.as_str())? == 1)
     }
 }

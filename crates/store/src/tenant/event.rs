@@ -30,7 +30,15 @@ statements! { Tenant;
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
     EVENT_WAKE = "UPDATE events SET next_at = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     EVENT_CANCEL = "UPDATE events SET state = 'dead', last_error = $4
-        WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')";
+        WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')
+          AND topic NOT IN ('customers/data_request', 'customers/redact', 'shop/redact')";
+    EVENT_SCAN = concat!("SELECT ", columns!(), ", payload FROM events
+        WHERE organization_id = $1 AND provider = $2 AND id > $3 ORDER BY id LIMIT $4");
+    EVENT_OF_CONVERSATION = "SELECT id FROM events WHERE organization_id = $1 AND state IN ('done', 'dead')
+          AND (order_key = $2 OR (provider = 'kustomer' AND order_key = integration_id || ':' || $3)) ORDER BY id";
+    // What is ended needs no order any more, and the key may name an order or a customer.
+    EVENT_ERASE = "UPDATE events SET payload = $3, order_key = CASE WHEN state IN ('done', 'dead') THEN id ELSE order_key END
+        WHERE organization_id = $1 AND id = $2";
 }
 
 /// What a list of events is narrowed to.
@@ -64,6 +72,22 @@ struct Row {
     triggered_at: Option<i64>,
     done_at: Option<i64>,
     last_error: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Full {
+    #[sqlx(flatten)]
+    row: Row,
+    payload: Vec<u8>,
+}
+
+/// An event with its sealed payload (`events.payload` of row `id`).
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// The event.
+    pub event: Event,
+    /// What it carried, sealed.
+    pub payload: Sealed,
 }
 
 fn corrupt(column: &'static str) -> StoreError {
@@ -191,7 +215,8 @@ impl TenantTx {
         execute!(self, EVENT_WAKE, self.org.as_str(), now.millis())
     }
 
-    /// Gives up the waiting events of a connection up to `generation`, for `reason`.
+    /// Gives up the waiting events of a connection up to `generation`, for `reason`. What a shop's customers ask for
+    /// stays: it has to be done after the connection has ended, too.
     ///
     /// # Errors
     /// If the database refuses.
@@ -202,5 +227,45 @@ impl TenantTx {
         reason: &str,
     ) -> Result<u64, StoreError> {
         execute!(self, EVENT_CANCEL, self.org.as_str(), integration.as_str(), generation, reason)
+    }
+
+    /// All events of a provider with what they carried, in the order of their ids, after the last one seen.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_scan(
+        &mut self,
+        provider: Provider,
+        after: Option<&EventId>,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let (org, after) = (self.org.as_str(), after.map_or("", EventId::as_str));
+        let rows = rows!(fetch_all, self, Full, EVENT_SCAN, org, provider.as_str(), after, limit)?;
+        rows.into_iter()
+            .map(|f| Ok(StoredEvent { event: self.event(f.row)?, payload: Sealed::from_bytes(f.payload) }))
+            .collect()
+    }
+
+    /// The ended events of a conversation: by their order key, and those of its conversation in Kustomer, if it has one.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_of_conversation(
+        &mut self,
+        order_key: &str,
+        kustomer_id: Option<&str>,
+    ) -> Result<Vec<EventId>, StoreError> {
+        let (org, desk) = (self.org.as_str(), kustomer_id.unwrap_or(""));
+        let rows = rows!(fetch_all, self, (String,), EVENT_OF_CONVERSATION, org, order_key, desk)?;
+        rows.iter().map(|(id,)| EventId::parse(id).ok_or_else(|| corrupt("id"))).collect()
+    }
+
+    /// Puts another payload, sealed for this row, in the place of what the event carried. The row stays: it is the
+    /// log, and keeps a repeat of the delivery from coming in anew.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_erase(&mut self, id: &EventId, payload: &Sealed) -> Result<bool, StoreError> {
+        Ok(execute!(self, EVENT_ERASE, self.org.as_str(), id.as_str(), payload.as_bytes())? == 1)
     }
 }

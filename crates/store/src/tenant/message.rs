@@ -32,6 +32,14 @@ statements! { Tenant;
             (SELECT id FROM conversations WHERE organization_id = $1 AND integration_id = $2)";
     MESSAGE_REACHED = "UPDATE messages SET delivery = $4 WHERE organization_id = $1 AND conversation_id = $2 AND created_at <= $3
         AND author IN ('bot', 'agent') AND (delivery = 'sent' OR (delivery = 'delivered' AND $4 = 'read'))";
+    MESSAGE_ABOUT_SET = "UPDATE messages SET about = $3 WHERE organization_id = $1 AND id = $2";
+    MESSAGE_ABOUT = concat!("SELECT ", columns!(), " FROM messages
+        WHERE organization_id = $1 AND about = $2 AND id > $3 ORDER BY id LIMIT $4");
+    // What waits to be sent would be sent with the text that stands there now.
+    MESSAGE_ERASE = "UPDATE messages SET text = $3,
+            error = CASE WHEN delivery = 'queued' AND handed_out_at IS NULL THEN 'It was erased before it was sent.' ELSE error END,
+            delivery = CASE WHEN delivery = 'queued' AND handed_out_at IS NULL THEN 'failed' ELSE delivery END
+        WHERE organization_id = $1 AND id = $2";
     MESSAGE_LAST = concat!("SELECT ", columns!(), " FROM messages m
         WHERE organization_id = $1 AND author <> 'system' AND id = (SELECT MAX(n.id) FROM messages n WHERE n.organization_id = $1
             AND n.conversation_id = m.conversation_id AND n.author <> 'system') AND conversation_id = $2");
@@ -249,5 +257,42 @@ impl TenantTx {
             delivery.as_str()
         )?;
         Ok(())
+    }
+
+    /// The message tells what was read over this connection.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn message_about_set(
+        &mut self,
+        id: &MessageId,
+        integration: &IntegrationId,
+    ) -> Result<(), StoreError> {
+        execute!(self, MESSAGE_ABOUT_SET, self.org.as_str(), id.as_str(), integration.as_str())?;
+        Ok(())
+    }
+
+    /// The messages that tell what was read over a connection, in the order of their ids, after the last one seen.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn message_about(
+        &mut self,
+        integration: &IntegrationId,
+        after: Option<&MessageId>,
+        limit: i64,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let (org, after) = (self.org.as_str(), after.map_or("", MessageId::as_str));
+        let rows = rows!(fetch_all, self, Row, MESSAGE_ABOUT, org, integration.as_str(), after, limit)?;
+        rows.into_iter().map(message).collect()
+    }
+
+    /// Puts another text, sealed for this row, in the place of what the message said. If it waits to be sent, it is not
+    /// sent any more.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn message_erase(&mut self, id: &MessageId, text: &Sealed) -> Result<bool, StoreError> {
+        Ok(execute!(self, MESSAGE_ERASE, self.org.as_str(), id.as_str(), text.as_bytes())? == 1)
     }
 }

@@ -3,8 +3,11 @@
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Delivery};
 use agenstack_core::ctx::{OrgCtx, Route};
-use agenstack_core::id::{ContactId, ConversationId, EventId, FlowId, MessageId, OrgId, SessionId, UserId};
+use agenstack_core::id::{
+    ContactId, ConversationId, EventId, FlowId, MessageId, OrgId, PrivacyRequestId, SessionId, UserId,
+};
 use agenstack_core::integration::{Integration, Provider};
+use agenstack_core::privacy::{PrivacyKind, PrivacyRequest};
 use agenstack_store::Store;
 use agenstack_store::global::flow::Flow;
 use agenstack_store::global::queue::{Leased, Queue};
@@ -61,6 +64,21 @@ pub fn offer(w: &World, page_id: &str, name: &str) -> PageOffer {
         acting_user_id: "acting".into(),
         reconnects: None,
         offered_at: w.now(),
+    }
+}
+
+/// A request for a customer's data, not stored.
+pub fn request(w: &World, shop: &Integration) -> PrivacyRequest {
+    PrivacyRequest {
+        id: w.id(PrivacyRequestId::new),
+        integration_id: shop.id.clone(),
+        event_id: w.id(EventId::new),
+        kind: PrivacyKind::DataRequest,
+        external_ref: "delivery".into(),
+        received_at: w.now(),
+        done_at: None,
+        expires_at: None,
+        receipt: None,
     }
 }
 

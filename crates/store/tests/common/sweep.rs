@@ -16,18 +16,20 @@ use agenstack_core::integration::{
     ConnectionStatus, Integration, LastError, Provider, SealedTokens, StateChange, Subscription,
 };
 use agenstack_core::org::Organization;
+use agenstack_core::privacy::PrivacyRequest;
 use agenstack_core::sealed::Sealed;
 use agenstack_store::global::flow::Flow;
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::global::queue::Queue;
 use agenstack_store::global::transfer::Offer;
 use agenstack_store::tenant::conversation::StoredConversation;
-use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::tenant::event::{EventFilter, StoredEvent};
 use agenstack_store::tenant::farewell::Farewell;
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
 use agenstack_store::tenant::outbox::{Letter, MailState};
+use agenstack_store::tenant::privacy::StoredExport;
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, TenantTx};
 
@@ -45,6 +47,9 @@ pub struct Full {
     running: EventId,
     failed: EventId,
     pending: EventId,
+    ended: EventId,
+    asked: PrivacyRequest,
+    exported: PrivacyRequest,
     job: JobId,
     waiting_job: JobId,
     conversation: Conversation,
@@ -68,14 +73,15 @@ impl Full {
         let event = |n: &str| format!("{name} {n}");
         let running = make::accept(store, w, &shop, &event("running"), &event("running")).await;
         let failed = make::accept(store, w, &shop, &event("failed"), &event("failed")).await;
+        let ended = make::accept(store, w, &page, &event("ended"), &event("ended")).await;
         let (job, waiting_job) = (w.id(JobId::new), w.id(JobId::new));
         let mut tx = store.tenant(&org).await.expect("a transaction");
         tx.job_add(&job, "send", "the subject", job.as_str(), w.now(), w.now()).await.expect("a job");
         tx.job_add(&waiting_job, "send", "{}", waiting_job.as_str(), w.now(), w.now()).await.expect("a job");
         tx.commit().await.expect("a commit");
-        for queue in [Queue::Events, Queue::Jobs] {
+        for (queue, rows) in [(Queue::Events, 3), (Queue::Jobs, 2)] {
             let leased = make::lease(store, queue, &token, w.now(), 1000).await;
-            assert_eq!(leased.iter().filter(|row| row.org == *org.org()).count(), 2);
+            assert_eq!(leased.iter().filter(|row| row.org == *org.org()).count(), rows);
         }
         let tomorrow = w.now().plus_secs(86_400);
         let mut late = w.incoming(Provider::Shopify, &event("pending"), &event("pending"));
@@ -97,6 +103,7 @@ impl Full {
         let said = make::message(w, c, Author::Customer, Delivery::Received, Some("mid said"));
         let flow = make::flow(w, org.org(), Provider::Shopify);
         let refresh = w.now().plus_secs(60);
+        let (asked, exported) = (make::request(w, &shop), make::request(w, &shop));
         let it = Self {
             refresh,
             flow,
@@ -104,6 +111,9 @@ impl Full {
             running,
             failed,
             pending: late.id,
+            ended,
+            asked,
+            exported,
             job,
             waiting_job,
             conversation,
@@ -126,12 +136,20 @@ impl Full {
     async fn fill(&self, w: &World, store: &Store, tomorrow: Timestamp) -> Result<(), StoreError> {
         let mut tx = store.tenant(&self.org).await?;
         tx.event_failed(&self.failed, &self.token, EventState::Failed, tomorrow, "no answer").await?;
+        tx.event_done(&self.ended, &self.token, w.now()).await?;
         tx.job_failed(&self.waiting_job, &self.token, EventState::Failed, tomorrow, "no answer").await?;
         tx.conversation_update(&self.conversation, Some(&sealed("memory"))).await?;
         for message in [&self.queued, &self.handed_out, &self.sent, &self.said] {
             assert!(tx.message_add(message).await?);
         }
         assert!(tx.message_handed_out(&self.handed_out.id, w.now()).await?);
+        tx.message_about_set(&self.sent.id, &self.shop.id).await?;
+        tx.privacy_open(&self.asked).await?;
+        tx.privacy_open(&self.exported).await?;
+        assert!(
+            tx.privacy_done(&self.exported.id, w.now(), "signed", Some((&sealed("export"), tomorrow)))
+                .await?
+        );
         tx.flow_add(&self.flow, self.flow.id.as_str().as_bytes()).await?;
         tx.offer_replace(&[make::offer(w, &self.page.external_id, "Lark")]).await?;
         assert!(
@@ -166,6 +184,11 @@ impl Full {
         }
     }
 
+    /// What its shop and events are called after.
+    fn name(&self) -> &str {
+        self.shop.external_id.trim_end_matches(".myshopify.com")
+    }
+
     /// What no stranger may be given.
     pub fn secrets(&self) -> Vec<&str> {
         vec![
@@ -176,6 +199,9 @@ impl Full {
             self.running.as_str(),
             self.failed.as_str(),
             self.pending.as_str(),
+            self.ended.as_str(),
+            self.asked.id.as_str(),
+            self.exported.id.as_str(),
             self.job.as_str(),
             self.conversation.id.as_str(),
             self.queued.id.as_str(),
@@ -242,6 +268,10 @@ shown! {
     StoredConversation: |it| vec![it.conversation.id.as_str().into(), it.conversation.contact.id.as_str().into()];
     StoredMessage: |it| vec![it.id.as_str().into()];
     PageOffer: |it| vec![it.page_id];
+    EventId: |it| vec![it.as_str().into()];
+    StoredEvent: |it| vec![it.event.id.as_str().into()];
+    PrivacyRequest: |it| vec![it.id.as_str().into()];
+    StoredExport: |it| vec![it.id.as_str().into()];
 }
 
 impl<T: Shown> Shown for Option<T> {
@@ -341,11 +371,14 @@ fn offer(w: &World, it: &Integration, to: &OrgId) -> Offer {
 
 calls! { tx, v, w;
     "an audit entry" Add audit_add(&w.id(AuditId::new), "user", "x", "y", w.now());
+    "an audit entry with a receipt" Add audit_receipt_add(&w.id(AuditId::new), ("user", "x"), "y", w.now(), "signed");
     "a contact's name" Change contact_name(&v.conversation.contact.id, "taken over");
     "a conversation by its customer" Find conversation_by_customer(&v.page.id, &v.conversation.external_id);
     "a conversation by its Kustomer id" Find conversation_by_kustomer(v.conversation.kustomer_id.as_deref().unwrap_or(""));
     "how many conversations" Whole conversation_count(None);
     "a conversation by its id" Find conversation_find(&v.conversation.id);
+    "what the bot remembers erased" Change conversation_forget(&v.conversation.id);
+    "all conversations in order" Whole conversation_scan(None, 100);
     "all conversations" Whole conversation_list(None, None, None, 100);
     "the newest conversation" Whole conversation_newest();
     "a conversation begun" Add conversation_open((&w.id(ConversationId::new), &w.id(ContactId::new)), &v.page.id,
@@ -354,6 +387,9 @@ calls! { tx, v, w;
     "events given up" Change event_cancel(&v.shop.id, 9, "taken over");
     "an event done" Change event_done(&v.running, &v.token, w.now());
     "an event failed" Change event_failed(&v.running, &v.token, EventState::Dead, w.now(), "taken over");
+    "an event erased" Change event_erase(&v.failed, &sealed("taken over"));
+    "events of a conversation" Find event_of_conversation(&format!("{} ended", v.name()), None);
+    "all events of a provider" Whole event_scan(Provider::Shopify, None, 100);
     "an event by its id" Find event_find(&v.pending);
     "all events" Whole event_list(&EventFilter::default(), None, 100);
     "a payload" Find event_payload(&v.pending);
@@ -396,6 +432,9 @@ calls! { tx, v, w;
     "a job's subject" Find job_subject(&v.job, &v.token);
     "jobs woken" Whole job_wake(w.now());
     "a message added" Add message_add(&make::message(w, &v.conversation.id, Author::Agent, Delivery::Sent, Some("mid new")));
+    "messages about a connection" Find message_about(&v.shop.id, None, 100);
+    "what a message is about" Change message_about_set(&v.said.id, &v.page.id);
+    "a message erased" Change message_erase(&v.said.id, &sealed("taken over"));
     "a message by its provider's id" Find message_by_external(&v.conversation.id, "mid said");
     "messages given up" Change message_cancel(&v.page.id, "taken over");
     "a delivery changed" Change message_delivery(&v.sent.id, Delivery::Failed, Some("taken over"));
@@ -414,4 +453,11 @@ calls! { tx, v, w;
     "an account on offer" Find transfer_open(&v.shop.id);
     "an offer taken back" Change transfer_withdraw(&v.shop.id);
     "an offer taken" Change transfer_taken(&v.offer.id);
+    "a request done" Change privacy_done(&v.asked.id, w.now(), "taken over", None);
+    "an export" Find privacy_export(&v.exported.id);
+    "an export erased" Change privacy_export_erase(&v.exported.id);
+    "all exports" Whole privacy_exports(None, 100);
+    "a request by its id" Find privacy_find(&v.exported.id);
+    "all requests" Whole privacy_list(None, 100);
+    "a request noted" Add privacy_open(&make::request(w, &v.shop));
 }

@@ -1,10 +1,20 @@
 //! Opening, migrating, checking; what a transaction promises.
 
+use crate::common::make::{conversation, message};
+use agenstack_core::conversation::{Author, Delivery};
 use agenstack_core::id::AuditId;
+use agenstack_core::integration::Provider;
+use agenstack_core::sealed::Sealed;
 use agenstack_store::error::Kind;
-use agenstack_store::testing::{World, postgres_empty};
+use agenstack_store::tenant::message::StoredMessage;
+use agenstack_store::testing::{World, postgres_empty, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
 
+fn holds(all: &[u8], part: &[u8]) -> bool {
+    all.windows(part.len()).any(|w| w == part)
+}
+
+/// Makes the newest migration another one.
 async fn set_version(store: &Store, version: i64) {
     const SQL: &str = "UPDATE _sqlx_migrations SET version = $1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     match (store.sqlite(), store.postgres()) {
@@ -62,6 +72,54 @@ both_databases! {
         writer.commit().await.unwrap();
         let mut reader = db.store.tenant_read(&org).await.unwrap();
         assert_eq!(reader.offer_list(long_ago).await.unwrap().len(), 1);
+    }
+
+    async fn scrubbing_leaves_nothing_of_what_was_erased_in_file_and_log_unless_somebody_reads_old_rows(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let c = conversation(&db.store, &w, &org, &page, "7").await.conversation.id;
+        let path = db.url.strip_prefix("sqlite://").map(str::to_owned);
+        let files = || {
+            let mut all = Vec::new();
+            for end in ["", "-wal"] {
+                all.extend(path.as_ref().map_or(Vec::new(), |p| std::fs::read(format!("{p}{end}")).unwrap()));
+            }
+            all
+        };
+        let (mut tx, mut ids) = (db.store.tenant(&org).await.unwrap(), Vec::new());
+        for n in 0..60 {
+            let text = Sealed::from_bytes(format!("<secret {n:03}>{}", "-".repeat(n * 37 % 500)).into_bytes());
+            let m = StoredMessage { text, ..message(&w, &c, Author::Customer, Delivery::Received, None) };
+            tx.message_add(&m).await.unwrap();
+            ids.push(m.id);
+        }
+        tx.commit().await.unwrap();
+        // Rows that grow out of order are moved from page to page: a copy may stay where they were.
+        let mut random = 1_usize;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        for _ in 0..200 {
+            random = random * 1_103_515_245 % 2_147_483_647;
+            let (n, grown) = (random % 60, "x".repeat([0, 100, 500, 900][random / 60 % 4]));
+            tx.message_delivery(&ids[n], Delivery::Failed, Some(&grown)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let left = |all: &[u8]| (0..60).filter(|n| holds(all, format!("<secret {n:03}>").as_bytes())).count();
+        assert_eq!(left(&files()), if path.is_some() { 60 } else { 0 });
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        for id in &ids {
+            assert!(tx.message_erase(id, &sealed("nothing")).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+
+        let mut reader = db.store.tenant_read(&org).await.unwrap();
+        reader.organization_get().await.unwrap();
+        w.organization(&db.store, "Ash").await;
+        assert_eq!(db.store.scrub().await.unwrap(), path.is_none());
+        drop(reader);
+        assert!(db.store.scrub().await.unwrap());
+        assert_eq!(left(&files()), 0);
+        w.organization(&db.store, "Elm").await;
     }
 
     async fn a_closed_store_is_not_available(db: TestDb) {

@@ -5,9 +5,10 @@ use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::EventState;
 use agenstack_core::id::EventId;
 use agenstack_core::integration::{Integration, Provider};
+use agenstack_core::privacy::PrivacyKind;
 use agenstack_store::global::queue::Queue;
 use agenstack_store::tenant::event::EventFilter;
-use agenstack_store::testing::World;
+use agenstack_store::testing::{World, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
 
 async fn shop(w: &World, store: &Store) -> (OrgCtx, Integration) {
@@ -126,6 +127,89 @@ both_databases! {
         tx.commit().await.unwrap();
         let due = lease(&db.store, Queue::Events, "t", w.now(), 9).await;
         assert_eq!(crate::common::make::ids(&due), [waits.as_str()]);
+    }
+
+    async fn giving_up_leaves_what_customers_of_a_shop_ask_for(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let mut ids = Vec::new();
+        for kind in PrivacyKind::ALL {
+            let mut asked = w.incoming(Provider::Shopify, kind.as_str(), "a");
+            asked.topic = kind.as_str().into();
+            let mut tx = db.store.global().await.unwrap();
+            assert!(tx.event_accept(&crate::common::make::route(&it), &asked).await.unwrap());
+            tx.commit().await.unwrap();
+            ids.push(asked.id);
+        }
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected").await.unwrap(), 0);
+        for id in ids {
+            assert_eq!(tx.event_find(&id).await.unwrap().unwrap().state, EventState::Pending);
+        }
+    }
+
+    async fn events_of_a_provider_are_read_in_order_with_what_they_carried(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let first = accept(&db.store, &w, &it, "a", "a").await;
+        accept(&db.store, &w, &page, "b", "b").await;
+        let second = accept(&db.store, &w, &it, "c", "c").await;
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let one = tx.event_scan(Provider::Shopify, None, 1).await.unwrap();
+        assert_eq!((one.len(), &one[0].event.id, &one[0].payload), (1, &first, &sealed("payload")));
+        let rest = tx.event_scan(Provider::Shopify, Some(&first), 9).await.unwrap();
+        assert_eq!(rest.iter().map(|e| &e.event.id).collect::<Vec<_>>(), [&second]);
+    }
+
+    async fn the_ended_events_of_a_conversation_are_found_here_and_at_its_help_desk(db: TestDb) {
+        let w = World::new();
+        let (org, _) = shop(&w, &db.store).await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let desk = w.connection(&db.store, &org, Provider::Kustomer, "desk").await;
+        let mut ended = Vec::new();
+        for (it, dedup, order) in [
+            (&page, "a", "1:7".to_owned()),
+            (&page, "b", "1:8".to_owned()),
+            (&desk, "c", format!("{}:abc", desk.id)),
+            (&desk, "d", format!("{}:-", desk.id)),
+            (&desk, "e", "other:abc".to_owned()),
+        ] {
+            let id = accept(&db.store, &w, it, dedup, &order).await;
+            lease(&db.store, Queue::Events, "t", w.now(), 9).await;
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            tx.event_done(&id, "t", w.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            ended.push(id);
+        }
+        accept(&db.store, &w, &page, "waits", "1:7").await;
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let both = [ended[0].clone(), ended[2].clone()];
+        assert_eq!(tx.event_of_conversation("1:7", Some("abc")).await.unwrap(), both);
+        assert_eq!(tx.event_of_conversation("1:7", None).await.unwrap(), both[..1]);
+        assert!(tx.event_of_conversation("1:9", Some("ab")).await.unwrap().is_empty());
+    }
+
+    async fn an_erased_event_stays_in_the_log_and_keeps_its_repeat_out(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let (ended, waits) = (accept(&db.store, &w, &it, "a", "order 1").await, accept(&db.store, &w, &it, "b", "order 1").await);
+        lease(&db.store, Queue::Events, "t", w.now(), 1).await;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.event_done(&ended, "t", w.now()).await.unwrap();
+        for id in [&ended, &waits] {
+            assert!(tx.event_erase(id, &sealed("nothing")).await.unwrap());
+            assert_eq!(tx.event_payload(id).await.unwrap(), sealed("nothing"));
+        }
+        assert!(!tx.event_erase(&w.id(EventId::new), &sealed("nothing")).await.unwrap());
+        assert!(tx.event_of_conversation("order 1", None).await.unwrap().is_empty());
+        tx.commit().await.unwrap();
+        let mut tx = db.store.global().await.unwrap();
+        let again = w.incoming(Provider::Shopify, "a", "order 1");
+        assert!(!tx.event_accept(&crate::common::make::route(&it), &again).await.unwrap());
+        tx.commit().await.unwrap();
+        // What waits keeps its place in the order.
+        assert_eq!(lease(&db.store, Queue::Events, "t", w.now(), 9).await.len(), 1);
     }
 
     async fn giving_up_ends_the_waiting_events_of_a_connection_up_to_a_generation(db: TestDb) {

@@ -20,6 +20,7 @@ mod key;
 mod message;
 mod offer;
 mod outbox;
+mod privacy;
 mod queue;
 mod routing;
 mod transfer;

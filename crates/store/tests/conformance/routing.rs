@@ -48,6 +48,26 @@ both_databases! {
         assert!(tx.route_by_id(Provider::Messenger, &page.id).await.unwrap().is_none());
     }
 
+    async fn everybody_who_ever_held_an_account_is_found_and_nobody_else(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let (elm, _) = w.organization(&db.store, "Elm").await;
+        let shop = "lark.myshopify.com";
+        let first = w.connection(&db.store, &lark, Provider::Shopify, shop).await;
+        let mut tx = db.store.tenant(&lark).await.unwrap();
+        tx.integration_end(&first.id, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let second = w.connection(&db.store, &ash, Provider::Shopify, shop).await;
+        w.connection(&db.store, &elm, Provider::Shopify, "other.myshopify.com").await;
+        w.connection(&db.store, &elm, Provider::Messenger, shop).await;
+        let mut tx = db.store.global_read().await.unwrap();
+        let held = tx.routes_held(Provider::Shopify, shop).await.unwrap();
+        let found: Vec<_> = held.iter().map(|o| (&o.route.org, &o.route.integration, o.route.generation)).collect();
+        assert_eq!(found, [(lark.org(), &first.id, 2), (ash.org(), &second.id, 1)]);
+        assert!(tx.routes_held(Provider::Shopify, "nobody.myshopify.com").await.unwrap().is_empty());
+    }
+
     async fn an_event_that_came_in_is_seen_on_its_connection_only(db: TestDb) {
         let w = World::new();
         let (lark, _) = w.organization(&db.store, "Lark").await;

@@ -129,6 +129,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "lease_token",
         ],
     ),
+    // Exports are swept by their age.
+    ("privacy_requests", &["expires_at"]),
 ];
 
 /// Tables whose rows the platform role may reach across organizations.
@@ -142,6 +144,7 @@ const PLATFORM_CROSSES: &[&str] = &[
     "organizations",
     "outbox",
     "page_offers",
+    "privacy_requests",
     "transfers",
 ];
 

@@ -128,4 +128,45 @@ shapes! {
         error: Option<String>,
     }
     MessageList { items: Vec<Message>, next_cursor: Option<String>, }
+    PrivacyCounts { conversations: i64, messages: i64, memories: i64, names: i64, events: i64, exports: i64, }
+    /// A request that Shopify passed on. Names no customer.
+    PrivacyRequest {
+        id: String,
+        organization_id: String,
+        integration_id: String,
+        shop: String,
+        /// `customers/data_request`, `customers/redact` or `shop/redact`.
+        kind: String,
+        event_id: String,
+        external_ref: String,
+        /// `open` or `done`.
+        state: String,
+        received_at: String,
+        due_at: String,
+        done_at: Option<String>,
+        /// `exported`, `exported_in_part`, `erased` or `kept_connected`.
+        outcome: Option<String>,
+        /// What was found or erased.
+        counts: Option<PrivacyCounts>,
+        /// Until when the export can be fetched.
+        export_until: Option<String>,
+        /// The signed receipt.
+        receipt: Option<String>,
+        receipt_verified: Option<bool>,
+    }
+    PrivacyRequestList { items: Vec<PrivacyRequest>, next_cursor: Option<String>, }
+    /// What is held of a customer.
+    PrivacyExport {
+        request: String,
+        shop: String,
+        received_at: String,
+        exported_at: String,
+        /// Whom it is about: `{id, email, phone, orders}`.
+        subject: Value,
+        /// `false`: there was more than an export may hold.
+        complete: bool,
+        note: String,
+        conversations: Vec<Value>,
+        events: Vec<Value>,
+    }
 }

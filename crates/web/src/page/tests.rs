@@ -9,6 +9,7 @@ use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
 use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
+use crate::page::privacy::{Requests, Row as RequestRow};
 use agenstack_app::connect::PageChoice;
 
 /// What somebody might write to get into a page.
@@ -39,6 +40,7 @@ fn sample_frame() -> Frame {
             trouble("paused", None),
         ],
         more_troubles: 1,
+        sees_privacy: true,
     };
     Frame { title: text(), assets: "/static/0".into(), place: Some(place), signed_in: true }
 }
@@ -107,6 +109,24 @@ fn sample_connection(released: Option<(String, When)>) -> Connection {
         released,
         may_manage: true,
         may_release: true,
+    }
+}
+
+fn request_row(done: bool) -> RequestRow {
+    RequestRow {
+        id: "prv_1".into(),
+        title: "x",
+        shop: text(),
+        is_done: done,
+        summary: text(),
+        received: when(),
+        due: when(),
+        due_day: "2026-12-24".into(),
+        done: done.then(when),
+        export_until: done.then(when),
+        export_gone: !done,
+        verified: Some(done),
+        event: "evt_1".into(),
     }
 }
 
@@ -327,6 +347,18 @@ fn pages() -> Vec<(&'static str, String)> {
             rendered(
                 One { frame: frame(), org: org(), row: event_row(), payload: Some(text()), may_replay: true }
                     .render(),
+            ),
+        ),
+        (
+            "privacy",
+            rendered(
+                Requests {
+                    frame: frame(),
+                    org: org(),
+                    rows: vec![request_row(true), request_row(false)],
+                    next: Some("prv_1".into()),
+                }
+                .render(),
             ),
         ),
     ]

@@ -10,6 +10,7 @@ mod key;
 mod log;
 mod mail;
 mod problem;
+mod program;
 mod provider;
 mod server;
 mod setting;

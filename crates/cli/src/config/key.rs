@@ -1,12 +1,32 @@
 //! `[vault]`: the master keys.
 
 use super::ConfigError;
+use super::program;
 use super::setting::Settings;
 use agenstack_vault::{MasterKey, Vault};
 use secrecy::SecretString;
 
 const CURRENT: &str = "AGENSTACK_MASTER_KEY";
 const PREVIOUS: &str = "AGENSTACK_MASTER_KEY_PREVIOUS";
+
+/// A key as it is, as a file, or as what a program prints.
+fn given(settings: &mut Settings, name: &'static str, command: &'static str) -> Option<SecretString> {
+    let (secret, line) = (settings.secret(name), settings.text(command));
+    match (secret, line) {
+        (Some(_), Some(_)) => {
+            settings.problem(command, format!("given beside {name}; keep one of the two"));
+            None
+        }
+        (secret, None) => secret,
+        (None, Some(line)) => match program::printed(&line) {
+            Ok(secret) => Some(secret),
+            Err(message) => {
+                settings.problem(command, message);
+                None
+            }
+        },
+    }
+}
 
 /// The master keys as they were given; of the right shape, if given at all.
 #[derive(Clone, Debug)]
@@ -19,13 +39,20 @@ pub struct Keys {
 
 impl Keys {
     pub(super) fn read(settings: &mut Settings) -> Self {
-        let this =
-            Self { master_key: settings.secret(CURRENT), master_key_previous: settings.secret(PREVIOUS) };
+        let this = Self {
+            master_key: given(settings, CURRENT, "AGENSTACK_MASTER_KEY_COMMAND"),
+            master_key_previous: given(settings, PREVIOUS, "AGENSTACK_MASTER_KEY_PREVIOUS_COMMAND"),
+        };
         let mut ids = Vec::new();
         for (name, text) in [(CURRENT, &this.master_key), (PREVIOUS, &this.master_key_previous)] {
             match text.as_ref().map(MasterKey::parse) {
                 Some(Ok(key)) => ids.push(key.id().to_owned()),
-                Some(Err(error)) => settings.problem(name, error.to_string()),
+                Some(Err(error)) => {
+                    // By whichever way it came.
+                    let printed = settings.secret(name).is_none();
+                    let way = if printed { format!("{name}_COMMAND") } else { name.to_owned() };
+                    settings.problem(&way, error.to_string());
+                }
                 None => {}
             }
         }
@@ -48,7 +75,8 @@ impl Keys {
         };
         let current = self.master_key.as_ref().ok_or_else(|| {
             let message = "not set, and nothing is stored unencrypted; make a key with `agenstack keys generate`, keep \
-                           a copy in a safe place, and give it here or as a file in AGENSTACK_MASTER_KEY_FILE";
+                           a copy in a safe place, and give it here, or as AGENSTACK_MASTER_KEY_FILE or \
+                           AGENSTACK_MASTER_KEY_COMMAND";
             ConfigError::one(CURRENT, None, message)
         })?;
         let previous = self.master_key_previous.as_ref().map(|text| parse(PREVIOUS, text)).transpose()?;

@@ -14,6 +14,7 @@ mod mail;
 mod ownership;
 mod privacy;
 mod race;
+mod rotation;
 mod route;
 mod scene;
 mod seed;

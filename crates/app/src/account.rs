@@ -3,7 +3,7 @@
 use crate::error::AppError;
 use crate::{App, new_id};
 use agenstack_core::clock::Timestamp;
-use agenstack_core::ctx::{Ctx, OrgCtx};
+use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{OrgId, UserId};
 use agenstack_core::integration::{ConnectionStatus, Provider};
@@ -206,6 +206,64 @@ pub async fn org_ctx(
     let found = app.store().global_read().await?.membership_find(&org, &session.user.id).await?;
     let membership = found.ok_or(AppError::NotFound)?;
     Ok((OrgCtx::from_membership(ctx.clone(), &membership), membership))
+}
+
+/// Deletes an organization for good: its accounts are disconnected, its keys are destroyed, and nobody is a member any more.
+/// Its rows go in the background.
+///
+/// # Errors
+/// If the role is too small, or `name` is not the organization's name: whoever deletes it has to have meant it.
+pub async fn delete_organization(
+    app: &App,
+    org: &OrgCtx,
+    membership: &Membership,
+    name: &str,
+) -> Result<(), AppError> {
+    org.require(Action::OrganizationDelete)?;
+    if name.trim() != membership.organization.name {
+        return Err(AppError::invalid("name", "Write the organization's name exactly as it stands here."));
+    }
+    for it in crate::integration::list(app, org).await? {
+        // What the provider does not hear now cannot be said later: the tokens are about to be unreadable.
+        crate::integration::disconnect(app, org, it.id.as_str()).await?;
+    }
+    let mut tx = app.store().global().await?;
+    let closed = tx.organization_close(org, app.now()).await?;
+    tx.commit().await?;
+    app.keyring().forget(org.org());
+    if closed {
+        tracing::info!(org.id = %org.org(), "an organization was deleted");
+    }
+    app.wake();
+    Ok(())
+}
+
+/// Rows of an organization that has ended which are deleted in one transaction.
+const ERASED_AT_ONCE: i64 = 1_000;
+/// Transactions of one round, so that other work is not kept waiting.
+const ERASURES: usize = 50;
+
+/// Deletes rows of organizations that have ended, some at a time.
+pub(crate) async fn erase_closed(app: &App) -> Result<(), AppError> {
+    let closed = app.store().global_read().await?.organizations_closed(10).await?;
+    for proof in closed {
+        let org = OrgCtx::from_queue(app.ctx(Actor::Worker), &proof);
+        for _ in 0..ERASURES {
+            let mut tx = app.store().tenant(&org).await?;
+            let n = tx.organization_erase(ERASED_AT_ONCE).await?;
+            tx.commit().await?;
+            if n == 0 {
+                let mut tx = app.store().global().await?;
+                tx.organization_remove(&org).await?;
+                tx.commit().await?;
+                // SQLite keeps copies of moved rows in its pages until it is told not to.
+                app.store().scrub().await?;
+                tracing::info!(org.id = %org.org(), "nothing is left of a deleted organization");
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether an organization of the person has an account connected.

@@ -21,6 +21,12 @@ pub struct Keyring {
     by_id: Cache<(OrgId, DataKeyId), DataKey>,
 }
 
+/// Whether there is a key of an organization to open anything with, in the database or in memory. For tests.
+#[doc(hidden)]
+pub async fn opens(app: &crate::App, org: &OrgId) -> bool {
+    app.keyring().key(org).await.is_ok()
+}
+
 impl Keyring {
     pub(crate) fn new(store: Store, vault: Vault) -> Self {
         let cache = || Cache::builder().max_capacity(10_000);
@@ -29,7 +35,11 @@ impl Keyring {
             store,
             vault,
             newest: cache().time_to_live(age).build(),
-            by_id: Cache::builder().max_capacity(10_000).time_to_live(age).build(),
+            by_id: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(age)
+                .support_invalidation_closures()
+                .build(),
         }
     }
 
@@ -68,6 +78,15 @@ impl Keyring {
             Some(key) => Ok(key),
             None => self.load(org, Some(id)).await,
         }
+    }
+
+    /// Forgets the keys of an organization that has ended. Other processes do within five minutes, when what they remember
+    /// is too old.
+    pub(crate) fn forget(&self, org: &OrgId) {
+        self.newest.invalidate(org);
+        let of = org.clone();
+        // A cache that was not made for it remembers them until they are too old.
+        let _ = self.by_id.invalidate_entries_if(move |(org, _), _| *org == of);
     }
 
     async fn load(&self, org: &OrgId, id: Option<&DataKeyId>) -> Result<DataKey, AppError> {

@@ -258,7 +258,7 @@ async fn hand_back(app: &App, token: &Token) {
 }
 
 /// Forgets what is over: sessions, authorizations, events that nobody connected in time, full limit buckets.
-async fn tidy_up(app: &App) {
+pub async fn tidy_up(app: &App) {
     let outcome = async {
         let now = app.now();
         let mut tx = app.store().global().await?;
@@ -271,6 +271,9 @@ async fn tidy_up(app: &App) {
     };
     if let Err(error) = outcome.await {
         tracing::warn!(%error, "what is over could not be forgotten");
+    }
+    if let Err(error) = crate::account::erase_closed(app).await {
+        tracing::warn!(%error, "rows of a deleted organization could not be deleted; it goes on later");
     }
     match crate::ingest::adopt_owned(app, &app.ctx(Actor::Worker)).await {
         Ok(0) => {}

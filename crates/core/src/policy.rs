@@ -45,6 +45,8 @@ words! {
     Action {
         /// See the organization and its home page.
         OrganizationRead = "organization.read",
+        /// Delete the organization.
+        OrganizationDelete = "organization.delete",
         /// See connections and how they are.
         IntegrationRead = "integration.read",
         /// Connect, choose a page, test, reconnect, disconnect.
@@ -72,7 +74,7 @@ impl Role {
             OrganizationRead | IntegrationRead | EventRead | ConversationRead => true,
             ConversationWrite => matches!(self, Role::Owner | Role::Admin | Role::Agent),
             IntegrationManage | EventManage | PrivacyManage => matches!(self, Role::Owner | Role::Admin),
-            IntegrationTransfer => matches!(self, Role::Owner),
+            IntegrationTransfer | OrganizationDelete => matches!(self, Role::Owner),
         }
     }
 }
@@ -96,6 +98,7 @@ mod tests {
         insta::assert_snapshot!(table.trim_end(), @r"
                                 owner   admin   agent   viewer
         organization.read       yes     yes     yes     yes
+        organization.delete     yes     -       -       -
         integration.read        yes     yes     yes     yes
         integration.manage      yes     yes     -       -
         integration.transfer    yes     -       -       -

@@ -48,6 +48,7 @@ const SAID: &[Said] = &[
     said("GET /api/me", "Who is signed in, and where they are a member", None, "200", Some("Me"), &[]),
     said("POST /api/organizations", "Make another organization", Some("NewOrganization"), "201", Some("OrganizationRef"), &[]),
     said("GET /api/organizations/{org}", "An organization", None, "200", Some("Organization"), &[]),
+    said("DELETE /api/organizations/{org}", "Delete the organization for good, by its name (owners only)", Some("NewOrganization"), "204", None, &[]),
     said("GET /api/oauth/{provider}/redirect", "Begin to connect: redirects to the provider", None, "302", None, &["organization_id", "shop", "subdomain"]),
     said("GET /api/oauth/{provider}/callback", "The way back from the provider: redirects to the integrations page", None, "303", None, &["code", "state"]),
     said("GET /api/organizations/{org}/integrations", "The connections", None, "200", Some("IntegrationList"), &[]),

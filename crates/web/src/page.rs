@@ -9,6 +9,7 @@ pub(crate) mod inbox;
 pub(crate) mod install;
 pub(crate) mod integration;
 pub(crate) mod privacy;
+pub(crate) mod settings;
 mod words;
 
 pub(crate) use words::When;

@@ -66,7 +66,7 @@ macro_rules! routes {
 use Access::{Org, OrgInQuery, Public, Signed, SignedIn};
 use Action::{
     ConversationRead, ConversationWrite, EventManage, EventRead, IntegrationManage, IntegrationRead,
-    IntegrationTransfer, OrganizationRead, PrivacyManage,
+    IntegrationTransfer, OrganizationDelete, OrganizationRead, PrivacyManage,
 };
 
 routes! {
@@ -83,6 +83,8 @@ routes! {
     GET "/api/me" SignedIn => api::account::me;
     POST "/api/organizations" SignedIn => api::account::create_organization;
     GET "/api/organizations/{org}" Org(OrganizationRead) => api::account::organization;
+
+    DELETE "/api/organizations/{org}" Org(OrganizationDelete) => api::account::delete_organization;
 
     // connections
     GET "/api/oauth/{provider}/redirect" OrgInQuery(IntegrationManage) => api::oauth::redirect;
@@ -136,6 +138,8 @@ routes! {
     GET "/orgs" SignedIn => page::account::organizations;
     POST "/orgs" SignedIn => page::account::create_organization;
     GET "/orgs/{org}" Org(OrganizationRead) => page::home::home;
+    GET "/orgs/{org}/settings" Org(OrganizationRead) => page::settings::settings;
+    POST "/orgs/{org}/delete" Org(OrganizationDelete) => page::settings::delete;
     GET "/orgs/{org}/live" Org(OrganizationRead) => live::stream;
     GET "/orgs/{org}/integrations" Org(IntegrationRead) => page::integration::list;
     GET "/orgs/{org}/integrations/{provider}/connect" Org(IntegrationManage) => page::connect::before;

@@ -4,6 +4,7 @@ use crate::db::{GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::{OrgCtx, QueuedFor};
 use agenstack_core::id::{OrgId, SessionId, UserId};
 use agenstack_core::org::{Membership, Organization, User};
 use agenstack_core::policy::Role;
@@ -18,6 +19,11 @@ statements! { Global;
     SESSION_SWEEP = "DELETE FROM sessions WHERE expires_at <= $1";
     ORGANIZATION_ADD = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)";
     ORGANIZATION_ANY = "SELECT COUNT(*) FROM (SELECT 1 FROM organizations LIMIT 1) o";
+    ORGANIZATION_CLOSE = "UPDATE organizations SET deleted_at = $2, name = '' WHERE id = $1 AND deleted_at IS NULL";
+    ORGANIZATION_KEYS_DESTROY = "DELETE FROM organization_keys WHERE organization_id = $1";
+    MEMBERSHIPS_END = "DELETE FROM memberships WHERE organization_id = $1";
+    ORGANIZATIONS_CLOSED = "SELECT id FROM organizations WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT $1";
+    ORGANIZATION_REMOVE = "DELETE FROM organizations WHERE id = $1 AND deleted_at IS NOT NULL";
     MEMBERSHIP_ADD = "INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)";
     MEMBERSHIP_LIST = "SELECT o.id, o.name, o.created_at, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
         WHERE m.user_id = $1 ORDER BY o.name, o.id";
@@ -199,6 +205,41 @@ impl GlobalTx {
     pub async fn organization_any(&mut self) -> Result<bool, StoreError> {
         let (n,) = rows!(fetch_one, self, (i64,), ORGANIZATION_ANY)?;
         Ok(n > 0)
+    }
+
+    /// Ends an organization: its keys are destroyed, it has no members and no name. Its rows go step by step. `false` if it
+    /// has ended already.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn organization_close(&mut self, org: &OrgCtx, now: Timestamp) -> Result<bool, StoreError> {
+        let id = org.org().as_str();
+        if execute!(self, ORGANIZATION_CLOSE, id, now.millis())? == 0 {
+            return Ok(false);
+        }
+        execute!(self, ORGANIZATION_KEYS_DESTROY, id)?;
+        execute!(self, MEMBERSHIPS_END, id)?;
+        Ok(true)
+    }
+
+    /// Organizations that have ended and still have rows, with the proof that these may be deleted.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn organizations_closed(&mut self, limit: i64) -> Result<Vec<QueuedFor>, StoreError> {
+        let rows = rows!(fetch_all, self, (String,), ORGANIZATIONS_CLOSED, limit)?;
+        let proof = |(id,): (String,)| {
+            OrgId::parse(&id).map(QueuedFor::row).ok_or_else(|| corrupt("organizations", "id"))
+        };
+        rows.into_iter().map(proof).collect()
+    }
+
+    /// Removes an organization that has ended, once its rows are gone.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn organization_remove(&mut self, org: &OrgCtx) -> Result<bool, StoreError> {
+        Ok(execute!(self, ORGANIZATION_REMOVE, org.org().as_str())? == 1)
     }
 
     /// Adds a member.

@@ -449,6 +449,7 @@ calls! { tx, v, w;
     "an offer removed" Change offer_remove(&v.page.external_id);
     "offers replaced" Add offer_replace(&[make::offer(w, "1", "x")]);
     "the organization" Whole organization_get();
+    "rows of the organization deleted" Whole organization_erase(1);
     "an account offered" Add transfer_add(&offer(w, &v.page, v.org.org()), "user");
     "an account on offer" Find transfer_open(&v.shop.id);
     "an offer taken back" Change transfer_withdraw(&v.shop.id);

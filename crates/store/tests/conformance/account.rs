@@ -1,5 +1,6 @@
 //! People, sessions, organizations, memberships.
 
+use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::id::{OrgId, SessionId};
 use agenstack_core::org::{Organization, User};
 use agenstack_core::policy::Role;
@@ -89,6 +90,44 @@ both_databases! {
         assert!(tx.membership_find(&lark.organization.id, &lark.user).await.unwrap().is_some());
         assert!(tx.membership_find(&lark.organization.id, &stranger.id).await.unwrap().is_none());
         assert!(tx.membership_find(&w.id(OrgId::new), &stranger.id).await.unwrap().is_none());
+    }
+
+    async fn an_organization_that_has_ended_has_no_key_member_or_name_and_its_rows_go_step_by_step(db: TestDb) {
+        let w = World::new();
+        let own = crate::common::sweep::Full::new(&w, &db.store, "ash").await;
+        let other = crate::common::sweep::Full::new(&w, &db.store, "fern").await;
+        let kept = crate::common::catalog::dump(&db.store, other.org.org()).await;
+        let mut tx = db.store.global().await.unwrap();
+        assert!(!tx.organization_remove(&own.org).await.unwrap(), "it has not ended");
+        assert!(tx.organization_close(&own.org, w.now()).await.unwrap());
+        assert!(!tx.organization_close(&own.org, w.now()).await.unwrap());
+        assert!(tx.key_get(own.org.org(), None).await.is_err());
+        assert!(tx.recipients(&own.org).await.unwrap().is_empty());
+        let closed = tx.organizations_closed(9).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(closed.len(), 1);
+        let proof = OrgCtx::from_queue(w.ctx(Actor::Worker), &closed[0]);
+        assert_eq!(proof.org(), own.org.org());
+        let mut steps = 0;
+        loop {
+            let mut tx = db.store.tenant(&proof).await.unwrap();
+            let n = tx.organization_erase(1).await.unwrap();
+            tx.commit().await.unwrap();
+            assert!(n <= 1);
+            steps += 1;
+            if n == 0 {
+                break;
+            }
+        }
+        assert!(steps > 15, "{steps}");
+        for (table, rows) in crate::common::catalog::dump(&db.store, own.org.org()).await {
+            assert!(rows.is_empty() || table == "organizations", "{table} is not empty");
+        }
+        let mut tx = db.store.global().await.unwrap();
+        assert!(tx.organization_remove(&own.org).await.unwrap());
+        assert!(tx.organizations_closed(9).await.unwrap().is_empty());
+        tx.commit().await.unwrap();
+        assert_eq!(crate::common::catalog::dump(&db.store, other.org.org()).await, kept);
     }
 
     async fn whether_there_is_any_organization_is_told(db: TestDb) {

@@ -23,7 +23,7 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
     // To sign in: the hash of a browser's token.
     ("users", &["id", "email", "name", "password_hash", "created_at"]),
     ("sessions", &["id", "token_hash", "user_id", "created_at", "expires_at"]),
-    ("organizations", &["id", "name", "created_at"]),
+    ("organizations", &["id", "name", "created_at", "deleted_at"]),
     ("memberships", &["organization_id", "user_id", "role", "created_at"]),
     // The keyring reads wrapped keys by organization, and wraps them anew.
     ("organization_keys", &["organization_id", "id", "master_key_id", "wrapped_key", "created_at"]),

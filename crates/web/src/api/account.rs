@@ -122,6 +122,16 @@ pub(crate) async fn create_organization(
     Ok((StatusCode::CREATED, Json(organization_of(&made))).into_response())
 }
 
+/// `DELETE /api/organizations/{org}`
+pub(crate) async fn delete_organization(
+    State(shared): State<Shared>,
+    member: Member,
+    Body(given): Body<NewOrganization>,
+) -> Outcome<StatusCode> {
+    account::delete_organization(shared.app(), &member.org, &member.membership, &given.name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `GET /api/organizations/{org}`
 pub(crate) async fn organization(member: Member) -> Json<Value> {
     let org = &member.membership.organization;

@@ -10,6 +10,7 @@ use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
 use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
 use crate::page::privacy::{Requests, Row as RequestRow};
+use crate::page::settings::Settings;
 use agenstack_app::connect::PageChoice;
 
 /// What somebody might write to get into a page.
@@ -279,6 +280,21 @@ fn pages() -> Vec<(&'static str, String)> {
                     shop: text(),
                     user: text(),
                     choices: vec![Choice { name: text(), href: "/x".into(), connected: true }],
+                }
+                .render(),
+            ),
+        ),
+        (
+            "settings",
+            rendered(
+                Settings {
+                    frame: frame(),
+                    org: org(),
+                    name: text(),
+                    role: text(),
+                    made: when(),
+                    may_delete: true,
+                    wrong: wrong(),
                 }
                 .render(),
             ),

@@ -1,7 +1,11 @@
 //! Data keys by organization, opened for a few minutes at a time.
+//!
+//! A key that has sealed for [`RENEW_SECS`] is followed by a new one at the next seal. Another process may go on with the
+//! former for as long as it remembers it; that does no harm, because a former key is destroyed only when it was out of
+//! use for an hour (see [`crate::renewal`]).
 
 use crate::error::AppError;
-use agenstack_core::clock::Timestamp;
+use agenstack_core::clock::{Clock, Timestamp};
 use agenstack_core::entropy::Entropy;
 use agenstack_core::id::{DataKeyId, IdMaker, OrgId};
 use agenstack_core::sealed::{Place, Sealed};
@@ -10,14 +14,22 @@ use agenstack_store::{GlobalTx, Store};
 use agenstack_vault::{DataKey, Vault, VaultError, key_id_of};
 use moka::sync::Cache;
 use secrecy::SecretString;
+use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// How long a data key seals before another follows: 90 days.
+pub const RENEW_SECS: i64 = 90 * 86_400;
 
 /// Opens and caches data keys: at most 10,000, for at most five minutes. Keyed by organization and key.
 pub struct Keyring {
     store: Store,
     vault: Vault,
-    newest: Cache<OrgId, DataKey>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    ids: IdMaker,
+    /// With when the key was made.
+    newest: Cache<OrgId, (DataKey, Timestamp)>,
     by_id: Cache<(OrgId, DataKeyId), DataKey>,
 }
 
@@ -28,12 +40,16 @@ pub async fn opens(app: &crate::App, org: &OrgId) -> bool {
 }
 
 impl Keyring {
-    pub(crate) fn new(store: Store, vault: Vault) -> Self {
+    /// Remembers nothing yet.
+    pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let cache = || Cache::builder().max_capacity(10_000);
         let age = Duration::from_secs(300);
         Self {
             store,
             vault,
+            clock,
+            entropy,
+            ids: IdMaker::new(),
             newest: cache().time_to_live(age).build(),
             by_id: Cache::builder()
                 .max_capacity(10_000)
@@ -61,11 +77,32 @@ impl Keyring {
 
     /// The key to seal with.
     pub(crate) async fn key(&self, org: &OrgId) -> Result<DataKey, AppError> {
-        if let Some(key) = self.newest.get(org) {
+        let is_new = |made: Timestamp| made.plus_secs(RENEW_SECS) > self.clock.now();
+        if let Some((key, made)) = self.newest.get(org)
+            && is_new(made)
+        {
             return Ok(key);
         }
-        let key = self.load(org, None).await?;
-        self.newest.insert(org.clone(), key.clone());
+        let (stored, made) = self.store.global_read().await?.key_newest(org).await?;
+        if !is_new(made) {
+            match self.renew(org, &stored.id).await {
+                Ok(_) => return self.newest(org).await,
+                // What is to be sealed now can still be sealed with the former one; the next seal tries again.
+                Err(error) => tracing::warn!(org.id = %org, %error, "a data key could not be renewed"),
+            }
+        }
+        self.keep(org, stored, made)
+    }
+
+    /// The newest key as it is stored now, whatever is remembered.
+    pub(crate) async fn newest(&self, org: &OrgId) -> Result<DataKey, AppError> {
+        let (stored, made) = self.store.global_read().await?.key_newest(org).await?;
+        self.keep(org, stored, made)
+    }
+
+    fn keep(&self, org: &OrgId, stored: StoredKey, made: Timestamp) -> Result<DataKey, AppError> {
+        let key = self.unwrap(org, stored)?;
+        self.newest.insert(org.clone(), (key.clone(), made));
         Ok(key)
     }
 
@@ -76,7 +113,7 @@ impl Keyring {
     pub(crate) async fn key_by_id(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
         match self.by_id.get(&(org.clone(), id.clone())) {
             Some(key) => Ok(key),
-            None => self.load(org, Some(id)).await,
+            None => self.load(org, id).await,
         }
     }
 
@@ -89,16 +126,38 @@ impl Keyring {
         let _ = self.by_id.invalidate_entries_if(move |(org, _), _| *org == of);
     }
 
-    async fn load(&self, org: &OrgId, id: Option<&DataKeyId>) -> Result<DataKey, AppError> {
-        let mut tx = self.store.global_read().await?;
-        let stored = tx.key_get(org, id).await?;
+    /// Makes the key that follows `former`, and lets the values be sealed anew. `false` if somebody else did it.
+    pub(crate) async fn renew(&self, org: &OrgId, former: &DataKeyId) -> Result<bool, AppError> {
+        let now = self.clock.now();
+        let id = DataKeyId::new(&self.ids, now, self.entropy.as_ref());
+        let made = self.vault.create_successor(&self.load(org, former).await?, &id, self.entropy.as_ref());
+        let next = StoredKey { id, master_key_id: made.master_key_id, wrapped: made.wrapped };
+        let mut tx = self.store.global().await?;
+        if !tx.key_succeed(org, former, &next, now).await? {
+            return Ok(false);
+        }
+        tx.reseal_begin(org, &next.id, now).await?;
+        tx.commit().await?;
+        tracing::info!(org.id = %org, key.id = %next.id, "a new data key seals from now on");
+        Ok(true)
+    }
+
+    async fn load(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
+        let stored = self.store.global_read().await?.key_get(org, Some(id)).await?;
+        self.unwrap(org, stored)
+    }
+
+    fn unwrap(&self, org: &OrgId, stored: StoredKey) -> Result<DataKey, AppError> {
         let key = self.vault.unwrap_data_key(org, &stored.id, &stored.master_key_id, &stored.wrapped)?;
         self.by_id.insert((org.clone(), stored.id), key.clone());
         Ok(key)
     }
 
     /// Opens a sealed column of the organization.
-    pub(crate) async fn open(
+    ///
+    /// # Errors
+    /// If it does not open with a key of the organization, at this place.
+    pub async fn open(
         &self,
         org: &OrgId,
         place: Place<'_>,
@@ -133,6 +192,19 @@ impl Keyring {
         let bytes = self.open(org, place, sealed).await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| AppError::Sealed(VaultError::DoesNotOpen))?;
         Ok(SecretString::from(text.to_owned()))
+    }
+
+    /// The database that the keys are in.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.entropy.as_ref()
     }
 
     /// For rows that belong to no organization yet.

@@ -28,6 +28,7 @@ pub mod live;
 pub mod mail;
 pub mod password;
 pub mod privacy;
+pub mod renewal;
 pub mod rotation;
 mod routing;
 pub mod seed;
@@ -123,7 +124,12 @@ struct Inner {
 impl App {
     /// Puts the parts together. Within a runtime: it starts the task that commits what comes in.
     pub fn new(parts: Parts) -> Self {
-        let keyring = keyring::Keyring::new(parts.store.clone(), parts.vault);
+        let keyring = keyring::Keyring::new(
+            parts.store.clone(),
+            parts.vault,
+            parts.clock.clone(),
+            parts.entropy.clone(),
+        );
         let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone());
         Self(Arc::new(Inner {
             store: parts.store,

@@ -52,6 +52,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     let (mut poll, mut extend, mut tidy, mut care) =
         (every(POLL), every(EXTEND), every(HOUSEKEEPING), every(CARE));
     let mut caring: Option<JoinHandle<()>> = None;
+    let mut sealing: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
         let free = slots - at_work.len();
@@ -72,6 +73,9 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
                 // Beside the queue: a provider that stalls must not hold it up.
                 if caring.as_ref().is_none_or(JoinHandle::is_finished) {
                     caring = Some(tokio::spawn(crate::care::round(app.clone())));
+                }
+                if sealing.as_ref().is_none_or(JoinHandle::is_finished) {
+                    sealing = Some(tokio::spawn(seal_anew(app.clone())));
                 }
             }
         }
@@ -254,6 +258,13 @@ async fn hand_back(app: &App, token: &Token) {
     };
     if let Err(error) = outcome.await {
         tracing::warn!(%error, "leases could not be handed back; they run out by themselves");
+    }
+}
+
+/// Goes on with replacing data keys.
+async fn seal_anew(app: App) {
+    if let Err(error) = crate::renewal::round(app.keyring()).await {
+        tracing::warn!(%error, "values could not be sealed anew; it goes on later");
     }
 }
 

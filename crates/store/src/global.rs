@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod key;
 pub mod outbox;
 pub mod queue;
+pub mod renewal;
 pub mod routing;
 pub mod transfer;
 
@@ -22,6 +23,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     key::STATEMENTS,
     outbox::STATEMENTS,
     queue::STATEMENTS,
+    renewal::STATEMENTS,
     routing::STATEMENTS,
     transfer::STATEMENTS,
 ];

@@ -13,6 +13,7 @@ pub mod offer;
 pub mod organization;
 pub mod outbox;
 pub mod privacy;
+pub mod sealed;
 pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
@@ -29,6 +30,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     organization::STATEMENTS,
     outbox::STATEMENTS,
     privacy::STATEMENTS,
+    sealed::STATEMENTS,
     transfer::STATEMENTS,
 ];
 

@@ -2,6 +2,7 @@
 
 mod common;
 
+use agenstack_store::tenant::sealed::{RUNS_OUT, SEALED};
 use agenstack_store::testing::{postgres, sqlite};
 use common::catalog::{columns, owner_column, tables};
 use std::collections::BTreeSet;
@@ -105,4 +106,34 @@ async fn every_table_in_sqlite_is_strict_about_types() {
     .await
     .expect("SQLite lists its tables");
     assert!(loose.is_empty(), "{loose:?}");
+}
+
+/// Bytes that no data key sealed, and what they are.
+const NOT_SEALED: &[(&str, &str, &str)] = &[
+    ("events", "body_digest", "a keyed digest"),
+    ("oauth_flows", "state_hash", "a hash"),
+    ("organization_keys", "wrapped_key", "wrapped by the master key"),
+    ("sessions", "token_hash", "a hash"),
+    ("unrouted_events", "payload", "sealed by the platform"),
+];
+
+#[tokio::test]
+async fn every_column_of_bytes_is_sealed_anew_or_says_why_not() {
+    let db = sqlite().await;
+    let mut found = BTreeSet::new();
+    for table in tables(&db.store).await {
+        for column in columns(&db.store, &table).await.into_iter().filter(|c| c.kind == "BLOB") {
+            found.insert((table.clone(), column.name));
+        }
+    }
+    let text = |table: &str, column: &str| (table.to_owned(), column.to_owned());
+    let sealed = SEALED.iter().map(|c| text(c.table, c.column));
+    let over = RUNS_OUT.iter().map(|(table, column)| text(table, column));
+    let others = NOT_SEALED.iter().map(|(table, column, _)| text(table, column));
+    assert_eq!(found, sealed.chain(over).chain(others).collect());
+    for c in SEALED {
+        let key: Vec<_> = columns(&db.store, c.table).await.into_iter().filter(|c| c.key > 0).collect();
+        let names: Vec<_> = key.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["organization_id", c.row], "{}", c.table);
+    }
 }

@@ -112,6 +112,10 @@ fn the_statements_that_cross_tenants_are_these() {
     KEY_ADD
     KEY_FIND
     KEY_NEWEST
+    KEY_SUCCEED
+    KEY_DESTROY_OLDER
+    KEY_MADE_UNTIL
+    KEY_OVERDUE
     KEY_STALE
     KEY_REWRAP
     KEY_COUNT
@@ -132,6 +136,12 @@ fn the_statements_that_cross_tenants_are_these() {
     JOB_LEASE_RETURN
     JOB_KIND
     QUEUE_WAITING
+    RESEAL_BEGIN
+    RESEAL_CLAIM
+    RESEAL_SAVE
+    RESEAL_END
+    RESEAL_COUNT
+    RESEAL_WAITING
     ROUTE_BY_ACCOUNT
     ROUTES_HELD
     ROUTE_BY_ID
@@ -189,6 +199,8 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     UNROUTED_PAYLOADS
     UNROUTED_SWEEP
     EXPORT_SWEEP
+    KEY_MADE_UNTIL
+    KEY_OVERDUE
     KEY_STALE
     KEY_COUNT
     OUTBOX_LIST
@@ -206,6 +218,9 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     EVENT_LEASE_RETURN
     JOB_LEASE_RETURN
     QUEUE_WAITING
+    RESEAL_CLAIM
+    RESEAL_COUNT
+    RESEAL_WAITING
     ROUTE_BY_ACCOUNT
     ROUTES_HELD
     ROUTE_BY_ID

@@ -22,9 +22,20 @@ struct Inner {
 }
 
 impl DataKey {
-    pub(crate) fn from_root(org: OrgId, id: DataKeyId, root: &Material) -> Self {
-        let (sealing, digesting) = (root.derive("sealing"), root.derive("digesting"));
-        Self(Arc::new(Inner { org, id, sealing, digesting }))
+    /// From what is wrapped: 32 bytes, and, for a key that followed another, the digesting key that it took over.
+    pub(crate) fn from_wrapped(org: OrgId, id: DataKeyId, bytes: &[u8]) -> Option<Self> {
+        let (root, taken_over) = bytes.split_at_checked(32)?;
+        let root = Material::from_slice(root)?;
+        let digesting = match taken_over {
+            [] => root.derive("digesting"),
+            bytes => Material::from_slice(bytes)?,
+        };
+        Some(Self(Arc::new(Inner { org, id, sealing: root.derive("sealing"), digesting })))
+    }
+
+    /// What the key that follows takes over, so that what was digested before is still recognised.
+    pub(crate) fn digesting(&self) -> &Material {
+        &self.0.digesting
     }
 
     /// Its id, which every value that it seals carries.

@@ -44,7 +44,17 @@ impl Vault {
 
     /// A new data key for an organization, already wrapped. Its plaintext exists only inside this call.
     pub fn create_data_key(&self, org: &OrgId, id: &DataKeyId, entropy: &dyn Entropy) -> WrappedKey {
-        self.wrap(org, id, &Material::random(entropy), entropy)
+        self.wrap(org, id, Material::random(entropy).expose(), entropy)
+    }
+
+    /// The data key that follows `former`, already wrapped. It seals with a key of its own and digests with the same:
+    /// digests outlive the keys that sealed beside them.
+    pub fn create_successor(&self, former: &DataKey, id: &DataKeyId, entropy: &dyn Entropy) -> WrappedKey {
+        let root = Material::random(entropy);
+        let mut both = Zeroizing::new([0u8; 64]);
+        both[..32].copy_from_slice(root.expose());
+        both[32..].copy_from_slice(former.digesting().expose());
+        self.wrap(former.org(), id, both.as_slice(), entropy)
     }
 
     /// Unwraps the data key of an organization. A key that was wrapped for another organization, or under another
@@ -56,8 +66,8 @@ impl Vault {
         master_key_id: &str,
         wrapped: &Sealed,
     ) -> Result<DataKey, VaultError> {
-        let root = self.unwrap_root(org, id, master_key_id, wrapped)?;
-        Ok(DataKey::from_root(org.clone(), id.clone(), &root))
+        let bytes = self.unwrap_bytes(org, id, master_key_id, wrapped)?;
+        DataKey::from_wrapped(org.clone(), id.clone(), &bytes).ok_or(VaultError::DoesNotOpen)
     }
 
     /// Wraps a data key anew with the current master key. The data key stays the same, so no row has to be sealed
@@ -70,8 +80,8 @@ impl Vault {
         wrapped: &Sealed,
         entropy: &dyn Entropy,
     ) -> Result<WrappedKey, VaultError> {
-        let root = self.unwrap_root(org, id, master_key_id, wrapped)?;
-        Ok(self.wrap(org, id, &root, entropy))
+        let bytes = self.unwrap_bytes(org, id, master_key_id, wrapped)?;
+        Ok(self.wrap(org, id, &bytes, entropy))
     }
 
     /// Seals a row that belongs to no organization yet, such as an event whose account nobody has connected.
@@ -102,25 +112,24 @@ impl Vault {
         })
     }
 
-    fn wrap(&self, org: &OrgId, id: &DataKeyId, root: &Material, entropy: &dyn Entropy) -> WrappedKey {
+    fn wrap(&self, org: &OrgId, id: &DataKeyId, bytes: &[u8], entropy: &dyn Entropy) -> WrappedKey {
         let binding = wrapping(self.current.id(), org, id);
         WrappedKey {
             master_key_id: self.current.id().to_owned(),
-            wrapped: envelope::seal(&self.current.wrapping, binding, root.expose(), entropy),
+            wrapped: envelope::seal(&self.current.wrapping, binding, bytes, entropy),
         }
     }
 
-    fn unwrap_root(
+    fn unwrap_bytes(
         &self,
         org: &OrgId,
         id: &DataKeyId,
         master_key_id: &str,
         wrapped: &Sealed,
-    ) -> Result<Material, VaultError> {
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         // The column beside the wrapped key and its header have to name the same key; `open` compares them.
         let key = self.master(master_key_id)?;
-        let root = envelope::open(&key.wrapping, wrapping(key.id(), org, id), wrapped)?;
-        Material::from_slice(&root).ok_or(VaultError::DoesNotOpen)
+        envelope::open(&key.wrapping, wrapping(key.id(), org, id), wrapped)
     }
 
     fn master(&self, id: &str) -> Result<&MasterKey, VaultError> {

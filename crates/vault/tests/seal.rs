@@ -283,3 +283,27 @@ proptest! {
         prop_assert!(tenant.key.open(PLACE, &Sealed::from_bytes(bytes)).is_err());
     }
 }
+
+#[test]
+fn a_key_that_follows_seals_with_its_own_and_digests_with_the_same_key() {
+    let vault = vault();
+    let former = tenant(&vault, 10);
+    let mut id = former.id.clone();
+    let mut key = former.key.clone();
+    for seed in 20..23 {
+        id = DataKeyId::new(
+            &IdMaker::new(),
+            Timestamp::from_millis(i64::try_from(seed).unwrap()),
+            &SeededEntropy::new(seed),
+        );
+        let made = vault.create_successor(&key, &id, &OsEntropy);
+        let anew = vault.rewrap(&former.org, &id, &made.master_key_id, &made.wrapped, &OsEntropy).unwrap();
+        let next = vault.unwrap_data_key(&former.org, &id, &anew.master_key_id, &anew.wrapped).unwrap();
+        assert_eq!(next.digest("body", b"seen"), former.key.digest("body", b"seen"));
+        let sealed = next.seal(PLACE, TOKEN, &OsEntropy);
+        assert_eq!(next.open(PLACE, &sealed).unwrap().as_slice(), TOKEN);
+        assert_eq!(key.open(PLACE, &sealed).unwrap_err(), VaultError::DoesNotOpen);
+        key = next;
+    }
+    assert_ne!(id, former.id);
+}

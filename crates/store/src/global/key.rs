@@ -10,7 +10,17 @@ use agenstack_core::sealed::Sealed;
 statements! { Global;
     KEY_ADD = "INSERT INTO organization_keys (organization_id, id, master_key_id, wrapped_key, created_at) VALUES ($1, $2, $3, $4, $5)";
     KEY_FIND = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 AND id = $2";
-    KEY_NEWEST = "SELECT id, master_key_id, wrapped_key FROM organization_keys WHERE organization_id = $1 ORDER BY id DESC LIMIT 1";
+    KEY_NEWEST = "SELECT id, master_key_id, wrapped_key, created_at FROM organization_keys
+        WHERE organization_id = $1 ORDER BY id DESC LIMIT 1";
+    // Only while the former is there and is the newest: of two nodes at once both may succeed, and both keys stay good.
+    KEY_SUCCEED = "INSERT INTO organization_keys (organization_id, id, master_key_id, wrapped_key, created_at)
+        SELECT organization_id, $3, $4, $5, $6 FROM organization_keys WHERE organization_id = $1 AND id = $2
+          AND NOT EXISTS (SELECT 1 FROM organization_keys WHERE organization_id = $1 AND id > $2)";
+    KEY_DESTROY_OLDER = "DELETE FROM organization_keys WHERE organization_id = $1 AND id < $2";
+    KEY_MADE_UNTIL = "SELECT organization_id FROM organization_keys WHERE organization_id > $1
+        GROUP BY organization_id HAVING MAX(created_at) <= $2 ORDER BY organization_id LIMIT $3";
+    KEY_OVERDUE = "SELECT COUNT(*) FROM (SELECT organization_id FROM organization_keys GROUP BY organization_id
+        HAVING MAX(created_at) <= $1) o";
     KEY_STALE = "SELECT organization_id, id, master_key_id, wrapped_key FROM organization_keys
         WHERE master_key_id <> $1 AND (organization_id > $2 OR (organization_id = $2 AND id > $3))
         ORDER BY organization_id, id LIMIT $4";
@@ -75,11 +85,80 @@ impl GlobalTx {
     /// # Errors
     /// [`StoreError::NotFound`] if there is none: destroyed with its organization, or never made.
     pub async fn key_get(&mut self, org: &OrgId, id: Option<&DataKeyId>) -> Result<StoredKey, StoreError> {
-        let row = match id {
-            Some(id) => rows!(fetch_optional, self, Row, KEY_FIND, org.as_str(), id.as_str())?,
-            None => rows!(fetch_optional, self, Row, KEY_NEWEST, org.as_str())?,
-        };
+        let Some(id) = id else { return Ok(self.key_newest(org).await?.0) };
+        let row = rows!(fetch_optional, self, Row, KEY_FIND, org.as_str(), id.as_str())?;
         key(row.ok_or(StoreError::NotFound("data key"))?)
+    }
+
+    /// The organization's newest data key, and when it was made.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is none.
+    pub async fn key_newest(&mut self, org: &OrgId) -> Result<(StoredKey, Timestamp), StoreError> {
+        let row = rows!(fetch_optional, self, (String, String, Vec<u8>, i64), KEY_NEWEST, org.as_str())?;
+        let (id, master, wrapped, at) = row.ok_or(StoreError::NotFound("data key"))?;
+        Ok((key((id, master, wrapped))?, Timestamp::from_millis(at)))
+    }
+
+    /// Stores the key that follows `former`. `false` if that is gone, or is the newest no more.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_succeed(
+        &mut self,
+        org: &OrgId,
+        former: &DataKeyId,
+        next: &StoredKey,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let n = execute!(
+            self,
+            KEY_SUCCEED,
+            org.as_str(),
+            former.as_str(),
+            next.id.as_str(),
+            next.master_key_id.as_str(),
+            next.wrapped.as_bytes(),
+            now.millis()
+        )?;
+        Ok(n == 1)
+    }
+
+    /// Destroys the keys of an organization that are older than `kept`; how many. What they sealed never opens again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_destroy_older(&mut self, org: &OrgId, kept: &DataKeyId) -> Result<u64, StoreError> {
+        execute!(self, KEY_DESTROY_OLDER, org.as_str(), kept.as_str())
+    }
+
+    /// Organizations after `after` whose newest key was made at `until` or before.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_made_until(
+        &mut self,
+        after: Option<&OrgId>,
+        until: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        let after = after.map_or("", OrgId::as_str);
+        let rows = rows!(fetch_all, self, (String,), KEY_MADE_UNTIL, after, until.millis(), limit)?;
+        rows.into_iter()
+            .map(|(org,)| {
+                OrgId::parse(&org)
+                    .ok_or(StoreError::Corrupt { table: "organization_keys", column: "organization_id" })
+            })
+            .collect()
+    }
+
+    /// How many organizations seal with a key that was made at `until` or before.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_overdue(&mut self, until: Timestamp) -> Result<i64, StoreError> {
+        let (n,) = rows!(fetch_one, self, (i64,), KEY_OVERDUE, until.millis())?;
+        Ok(n)
     }
 
     /// Data keys that another master key than `current` wraps, after a place in the order of organization and id.

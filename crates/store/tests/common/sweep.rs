@@ -30,6 +30,7 @@ use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
 use agenstack_store::tenant::outbox::{Letter, MailState};
 use agenstack_store::tenant::privacy::StoredExport;
+use agenstack_store::tenant::sealed::SEALED;
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, TenantTx};
 
@@ -91,6 +92,7 @@ impl Full {
         let key =
             StoredKey { id: w.id(DataKeyId::new), master_key_id: "m1".into(), wrapped: sealed("wrapped") };
         tx.key_add(org.org(), &key, w.now()).await.expect("a key");
+        tx.reseal_begin(org.org(), &key.id, w.now()).await.expect("a renewal");
         tx.commit().await.expect("a commit");
 
         let opened = make::conversation(store, w, &org, &page, &format!("customer {name}")).await;
@@ -261,6 +263,7 @@ shown! {
     Timestamp: |it| marked(it.millis() > 0);
     String: |it| vec![it];
     Sealed: |_it| marked(true);
+    (String, Option<Sealed>): |it| vec![it.0];
     Tokens: |_it| marked(true);
     Organization: |it| vec![it.id.as_str().into()];
     Integration: |it| vec![it.id.as_str().into(), it.external_id];
@@ -450,6 +453,9 @@ calls! { tx, v, w;
     "offers replaced" Add offer_replace(&[make::offer(w, "1", "x")]);
     "the organization" Whole organization_get();
     "rows of the organization deleted" Whole organization_erase(1);
+    "the keys of values" Whole sealed_heads(&SEALED[0], "", 100);
+    "a sealed value" Find sealed_get(&SEALED[0], v.shop.id.as_str());
+    "a value sealed anew" Change sealed_swap(&SEALED[0], v.shop.id.as_str(), &sealed("first access"), &sealed("anew"));
     "an account offered" Add transfer_add(&offer(w, &v.page, v.org.org()), "user");
     "an account on offer" Find transfer_open(&v.shop.id);
     "an offer taken back" Change transfer_withdraw(&v.shop.id);

@@ -74,4 +74,30 @@ both_databases! {
         assert_eq!(tx.key_stale("m2", None, 9).await.unwrap().len(), 2);
         assert_eq!(tx.key_count().await.unwrap(), [("m1".to_owned(), 2), ("m2".to_owned(), 2)]);
     }
+
+    async fn a_key_is_followed_by_one_and_only_while_it_is_the_newest(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let (first, second, third, of_ash) = (key(&w, "m1"), key(&w, "m1"), key(&w, "m1"), key(&w, "m1"));
+        let made = w.now();
+        let mut tx = db.store.global().await.unwrap();
+        tx.key_add(lark.org(), &first, made).await.unwrap();
+        tx.key_add(ash.org(), &of_ash, made).await.unwrap();
+        let (late, later) = (made.plus_secs(5), made.plus_secs(9));
+        assert_eq!(tx.key_overdue(made).await.unwrap(), 2);
+        assert!(tx.key_succeed(lark.org(), &first.id, &second, late).await.unwrap());
+        assert!(!tx.key_succeed(lark.org(), &first.id, &third, later).await.unwrap(), "it is the newest no more");
+        assert!(!tx.key_succeed(ash.org(), &first.id, &third, later).await.unwrap(), "it is another's");
+        let (newest, at) = tx.key_newest(lark.org()).await.unwrap();
+        assert_eq!((newest.id, at), (second.id.clone(), late));
+        assert_eq!(tx.key_overdue(made).await.unwrap(), 1);
+        assert_eq!(tx.key_made_until(None, made, 9).await.unwrap(), [ash.org().clone()]);
+        assert_eq!(tx.key_made_until(None, late, 1).await.unwrap(), [lark.org().clone()]);
+        assert_eq!(tx.key_made_until(Some(lark.org()), late, 9).await.unwrap(), [ash.org().clone()]);
+        assert_eq!(tx.key_destroy_older(lark.org(), &second.id).await.unwrap(), 1);
+        assert!(matches!(tx.key_get(lark.org(), Some(&first.id)).await, Err(StoreError::NotFound(_))));
+        assert!(tx.key_get(lark.org(), None).await.is_ok());
+        assert!(tx.key_get(ash.org(), Some(&of_ash.id)).await.is_ok());
+    }
 }

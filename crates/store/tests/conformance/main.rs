@@ -22,6 +22,7 @@ mod offer;
 mod outbox;
 mod privacy;
 mod queue;
+mod renewal;
 mod routing;
 mod transfer;
 

@@ -27,6 +27,22 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
     ("memberships", &["organization_id", "user_id", "role", "created_at"]),
     // The keyring reads wrapped keys by organization, and wraps them anew.
     ("organization_keys", &["organization_id", "id", "master_key_id", "wrapped_key", "created_at"]),
+    // How far a renewal of keys is: key ids and row ids, no value.
+    (
+        "key_renewals",
+        &[
+            "organization_id",
+            "key_id",
+            "place",
+            "bookmark",
+            "found",
+            "unreadable",
+            "resealed",
+            "pass_at",
+            "settled_at",
+            "next_at",
+        ],
+    ),
     // A webhook is verified against its connection's secret before it is known whose it is. No token.
     (
         "integrations",
@@ -138,6 +154,7 @@ const PLATFORM_CROSSES: &[&str] = &[
     "events",
     "integrations",
     "jobs",
+    "key_renewals",
     "memberships",
     "oauth_flows",
     "organization_keys",

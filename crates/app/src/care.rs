@@ -8,12 +8,20 @@
 use crate::{App, integration, token};
 use agenstack_core::ctx::{Actor, OrgCtx, QueuedFor};
 use agenstack_core::id::IntegrationId;
+use agenstack_core::integration::Provider;
 use futures::StreamExt;
 use futures::stream;
 
 /// A Shopify token lives an hour, a Kustomer token a day: renewed with this much left (`shopify.md` 1.7, `kustomer.md` 1.6).
-const SHOPIFY_AHEAD_SECS: i64 = 10 * 60;
-const KUSTOMER_AHEAD_SECS: i64 = 5 * 3600;
+/// A page's token has no end.
+pub(crate) const fn ahead_secs(provider: Provider) -> i64 {
+    match provider {
+        Provider::Shopify => 10 * 60,
+        Provider::Kustomer => 5 * 3600,
+        Provider::Messenger => 0,
+    }
+}
+
 /// How often pages, and what is paused, are probed; and the rest.
 const OFTEN_SECS: i64 = 3600;
 const SELDOM_SECS: i64 = 86_400;
@@ -26,7 +34,8 @@ pub async fn round(app: App) {
     let now = app.now();
     let due = async {
         let mut tx = app.store().global_read().await?;
-        tx.renewal_due(now.plus_secs(SHOPIFY_AHEAD_SECS), now.plus_secs(KUSTOMER_AHEAD_SECS), ROUND).await
+        let before = |provider| now.plus_secs(ahead_secs(provider));
+        tx.renewal_due(before(Provider::Shopify), before(Provider::Kustomer), ROUND).await
     };
     match due.await {
         Ok(due) => each(&app, due, Deed::Renew).await,

@@ -5,6 +5,7 @@
 use crate::App;
 use crate::error::AppError;
 use crate::live::Topic;
+use crate::metric::Refresh;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::IntegrationId;
@@ -21,8 +22,9 @@ use std::time::Duration;
 
 /// A token with less than this left is renewed before it is used (`shopify.md` 1.7).
 const AHEAD_SECS: i64 = 5 * 60;
-/// How long the right to renew is held: longer than a provider call may take.
-const LEASE_SECS: i64 = 45;
+/// How long the right to renew is held: twice as long as a provider call may take. If its holder was killed, the next
+/// round of care that begins or still waits after this renews instead, at the latest 20 seconds later.
+const LEASE_SECS: i64 = 30;
 /// How often, and how many times, a caller looks whether another node has renewed it: for ten seconds in all.
 const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: usize = 100;
@@ -101,12 +103,14 @@ where
     }
 }
 
-/// Renews a connection's token before anybody waits for it. One that cannot be renewed, or was meanwhile, is left.
+/// Renews a connection's token before anybody waits for it. One that cannot be renewed, or was since it was found to
+/// be due, is left.
 pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result<(), AppError> {
     let found = app.store().tenant_read(org).await?.integration_find(id).await?;
     let Some(it) = found.filter(|it| it.status == ConnectionStatus::Connected) else { return Ok(()) };
     let tokens = read(app, org, &it).await?;
-    if tokens.sealed.refresh_token.is_some() {
+    let ahead = app.now().plus_secs(crate::care::ahead_secs(it.provider));
+    if tokens.sealed.refresh_token.is_some() && tokens.expires_at.is_some_and(|at| at <= ahead) {
         // As if the provider had refused it: the one place that decides who renews does the rest.
         current(app, org, &it, Some(tokens.expires_at)).await?;
     }
@@ -138,7 +142,11 @@ async fn current(
     for _ in 0..PATIENCE {
         // Somebody may have renewed it while we waited.
         let tokens = read(app, org, it).await?;
-        if good(&tokens, app.now()) || tokens.sealed.refresh_token.is_none() {
+        if good(&tokens, app.now()) {
+            app.metrics().refreshed(it.provider, Refresh::Adopted);
+            return open(app, org, it, &tokens).await;
+        }
+        if tokens.sealed.refresh_token.is_none() {
             return open(app, org, it, &tokens).await;
         }
         let now = app.now();
@@ -147,7 +155,31 @@ async fn current(
         let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
         tx.commit().await?;
         if ours {
-            return refresh(app, org, it, &tokens, until).await;
+            let error = match refresh(app, org, it, &tokens, until).await {
+                Ok(opened) => {
+                    app.metrics().refreshed(it.provider, Refresh::Renewed);
+                    return Ok(opened);
+                }
+                Err(error) => error,
+            };
+            let (how, retryable) = match &error {
+                e if e.is_lease_lost() => (Refresh::LeaseLost, false),
+                AppError::Provider(e)
+                    if state_after(e.kind, it.status) == Some(ConnectionStatus::NeedsReconnect) =>
+                {
+                    (Refresh::Refused, false)
+                }
+                AppError::Provider(e) => (Refresh::Failed, e.is_retryable()),
+                _ => (Refresh::Failed, false),
+            };
+            app.metrics().refreshed(it.provider, how);
+            if how == Refresh::LeaseLost {
+                // Whoever took it over has renewed, or is about to.
+                continue;
+            }
+            // While the present token lives, a provider that does not answer is no reason to stop.
+            let alive = tokens.expires_at.is_some_and(|at| at > app.now().plus_secs(30));
+            return if retryable && alive { open(app, org, it, &tokens).await } else { Err(error) };
         }
         // Another node renews it. The present one may still live for a few minutes; otherwise its result is adopted.
         if refused.is_none() && tokens.expires_at.is_some_and(|at| at > now.plus_secs(30)) {
@@ -155,6 +187,7 @@ async fn current(
         }
         tokio::time::sleep(PAUSE).await;
     }
+    app.metrics().refreshed(it.provider, Refresh::GaveUp);
     Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
 }
 
@@ -196,9 +229,7 @@ async fn refresh(
             tx.integration_refresh_release(&it.id, lease).await?;
             tx.commit().await?;
             failed(app, org, it, &e).await?;
-            // While the present token lives, a provider that does not answer is no reason to stop.
-            let alive = old.expires_at.is_some_and(|at| at > app.now().plus_secs(30));
-            if e.is_retryable() && alive { open(app, org, it, old).await } else { Err(e.into()) }
+            Err(e.into())
         }
     }
 }
@@ -314,27 +345,14 @@ mod tests {
 
     #[test]
     fn the_page_about_connections_tells_what_each_failure_leads_to() {
-        const KINDS: [Kind; 11] = [
-            Kind::Unauthorized,
-            Kind::GrantRejected,
-            Kind::Forbidden,
-            Kind::Paused,
-            Kind::RateLimited,
-            Kind::Unavailable,
-            Kind::Rejected,
-            Kind::NotFound,
-            Kind::Malformed,
-            Kind::WindowClosed,
-            Kind::PersonUnavailable,
-        ];
         let page = include_str!("../../../docs/connections.md");
         let rows: Vec<Vec<&str>> = page
             .lines()
             .filter(|line| line.starts_with("| `"))
             .map(|line| line.split('|').map(str::trim).collect())
             .collect();
-        assert_eq!(rows.len(), KINDS.len(), "the table has one row for each kind of failure");
-        for kind in KINDS {
+        assert_eq!(rows.len(), Kind::ALL.len(), "the table has one row for each kind of failure");
+        for kind in Kind::ALL {
             let word = format!("`{}`", kind.as_str());
             let row = rows.iter().find(|r| r[1] == word).unwrap_or_else(|| panic!("no row for {word}"));
             let state = match state_after(kind, ConnectionStatus::Connected) {

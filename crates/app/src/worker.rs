@@ -190,8 +190,7 @@ async fn failed(
     attempts: i64,
     error: &AppError,
 ) -> Result<(), AppError> {
-    if matches!(error, AppError::Internal(source) if source.downcast_ref::<StoreError>().is_some_and(|e| matches!(e, StoreError::LeaseLost)))
-    {
+    if error.is_lease_lost() {
         // Another worker has it; what was done here was not committed.
         return Ok(());
     }

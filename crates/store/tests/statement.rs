@@ -127,6 +127,7 @@ fn the_statements_that_cross_tenants_are_these() {
     PROBE_CLAIM
     PROBE_SOON
     OFFER_SWEEP
+    CONNECTION_COUNT
     ROUTE_SEEN
     ");
 }
@@ -185,6 +186,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     PROBE_CLAIM
     PROBE_SOON
     OFFER_SWEEP
+    CONNECTION_COUNT
     ROUTE_SEEN
     ");
 }

@@ -11,12 +11,14 @@ pub mod cookie;
 pub mod failure;
 pub mod gate;
 mod live;
+mod metric;
 mod openapi;
 pub mod origin;
 mod page;
 pub mod route;
 mod security;
 
+pub use metric::metrics;
 pub use route::{Access, Route, routes};
 
 use agenstack_app::App;

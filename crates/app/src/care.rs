@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream;
 
 /// How long a renewal that was taken is left to whoever took it; who fails says when next.
-const CLAIM_SECS: i64 = 120;
+const CLAIM_SECS: i64 = 30;
 /// How often pages, and what is paused, are probed; and the rest.
 const OFTEN_SECS: i64 = 3600;
 const SELDOM_SECS: i64 = 86_400;

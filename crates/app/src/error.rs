@@ -92,6 +92,10 @@ impl AppError {
             Self::Internal(_) => "internal",
         }
     }
+    /// Whether what was done was not committed because another holds the lease by now.
+    pub(crate) fn is_lease_lost(&self) -> bool {
+        matches!(self, Self::Internal(source) if matches!(source.downcast_ref(), Some(StoreError::LeaseLost)))
+    }
     /// Whether a queued deed may be tried again later.
     pub fn is_retryable(&self) -> bool {
         match self {

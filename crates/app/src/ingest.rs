@@ -101,6 +101,10 @@ struct Part {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    app.metrics().delivered(Provider::Shopify, from_shopify(app, ctx, headers, body).await)
+}
+
+async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
     let shopify = app.shopify().map_err(|_| Refused::NotSetUp)?;
     shopify.verify(headers, body).map_err(|e| unsigned(Provider::Shopify, &e))?;
     let delivery = shopify.delivery(headers, body).map_err(|_| Refused::Malformed)?;
@@ -143,6 +147,10 @@ fn order_key(topic: &str, body: &Value, shop: &str) -> String {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    app.metrics().delivered(Provider::Messenger, from_messenger(app, ctx, headers, body).await)
+}
+
+async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
     let messenger = app.messenger().map_err(|_| Refused::NotSetUp)?;
     messenger.verify(headers, body).map_err(|e| unsigned(Provider::Messenger, &e))?;
     // A signed body that cannot be read has no page to belong to; refusing it would only bring it back.
@@ -181,6 +189,16 @@ fn single(e: &MessagingEvent) -> Vec<u8> {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn kustomer(
+    app: &App,
+    ctx: &Ctx,
+    integration: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Accepted, Refused> {
+    app.metrics().delivered(Provider::Kustomer, from_kustomer(app, ctx, integration, headers, body).await)
+}
+
+async fn from_kustomer(
     app: &App,
     ctx: &Ctx,
     integration: &str,

@@ -26,6 +26,7 @@ pub mod keyring;
 pub mod limit;
 pub mod live;
 pub mod mail;
+pub mod metric;
 pub mod password;
 pub mod privacy;
 pub mod renewal;
@@ -62,6 +63,7 @@ use agenstack_core::ctx::{Actor, Ctx};
 use agenstack_core::entropy::Entropy;
 use agenstack_core::id::{IdMaker, RequestId};
 use agenstack_core::integration::Provider;
+use agenstack_providers::Tally;
 use agenstack_providers::kustomer::Kustomer;
 use agenstack_providers::messenger::Messenger;
 use agenstack_providers::shopify::Shopify;
@@ -79,6 +81,8 @@ pub struct Providers {
     pub kustomer: Kustomer,
     /// Whether Kustomer app credentials were given, so that OAuth can be offered.
     pub kustomer_oauth: bool,
+    /// The count of their calls.
+    pub calls: Tally,
 }
 
 /// What an [`App`] is made of.
@@ -115,6 +119,7 @@ struct Inner {
     limits: limit::Limits,
     passwords: password::Hasher,
     live: live::Live,
+    metrics: metric::Metrics,
     refreshing: token::Refreshing,
     wake: tokio::sync::Notify,
     committer: commit::Committer,
@@ -145,6 +150,7 @@ impl App {
             mailer: parts.mailer,
             limits: limit::Limits::new(),
             live: live::Live::new(),
+            metrics: metric::Metrics::new(),
             refreshing: token::Refreshing::new(),
             wake: tokio::sync::Notify::new(),
         }))
@@ -242,6 +248,12 @@ impl App {
     }
     pub(crate) fn routes(&self) -> &routing::Routes {
         &self.0.routes
+    }
+    pub(crate) fn metrics(&self) -> &metric::Metrics {
+        &self.0.metrics
+    }
+    pub(crate) fn calls(&self) -> &Tally {
+        &self.0.providers.calls
     }
     pub(crate) fn wake_up(&self) -> &tokio::sync::Notify {
         &self.0.wake

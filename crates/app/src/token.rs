@@ -5,6 +5,7 @@
 use crate::App;
 use crate::error::AppError;
 use crate::live::Topic;
+use crate::metric::Refresh;
 use crate::state::Change;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
@@ -30,8 +31,9 @@ const SHOPIFY_EARLY_SECS: i64 = 10 * 60;
 const KUSTOMER_EARLY_SECS: i64 = 5 * 3600;
 /// A renewal that fails is tried again after 2 seconds, doubling to this, or when the provider says.
 const LONGEST_PAUSE_SECS: i64 = 10 * 60;
-/// How long the right to renew is held: longer than a provider call may take.
-const LEASE_SECS: i64 = 45;
+/// How long the right to renew is held: twice as long as a provider call may take. If its holder was killed, the next
+/// round of care that begins or still waits after this renews instead, at the latest 20 seconds later.
+const LEASE_SECS: i64 = 30;
 /// How often, and how many times, a caller looks whether another node has renewed it: for ten seconds in all.
 const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: usize = 100;
@@ -110,7 +112,7 @@ where
     }
 }
 
-/// Renews a connection's token before anybody waits for it. One that cannot be renewed, or was meanwhile, is left.
+/// Renews a connection's token before anybody waits for it. One that cannot be renewed is left.
 pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result<(), AppError> {
     let found = app.store().tenant_read(org).await?.integration_find(id).await?;
     let cared =
@@ -170,7 +172,11 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
     for _ in 0..PATIENCE {
         // Somebody may have renewed it while we waited.
         let tokens = read(app, org, it).await?;
-        if good(&tokens, app.now()) || !is_renewable(it, &tokens) {
+        if good(&tokens, app.now()) {
+            app.metrics().refreshed(it.provider, Refresh::Adopted);
+            return open(app, org, it, &tokens).await;
+        }
+        if !is_renewable(it, &tokens) {
             return open(app, org, it, &tokens).await;
         }
         let now = app.now();
@@ -182,7 +188,31 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
         let ours = tx.integration_refresh_lease(&it.id, &tokens, now, until).await?;
         tx.commit().await?;
         if ours {
-            return refresh(app, org, it, &tokens, until).await;
+            let error = match refresh(app, org, it, &tokens, until).await {
+                Ok(opened) => {
+                    app.metrics().refreshed(it.provider, Refresh::Renewed);
+                    return Ok(opened);
+                }
+                Err(error) => error,
+            };
+            let (how, retryable) = match &error {
+                e if e.is_lease_lost() => (Refresh::LeaseLost, false),
+                AppError::Provider(e)
+                    if state_after(e.kind, it.status) == Some(ConnectionStatus::NeedsReconnect) =>
+                {
+                    (Refresh::Refused, false)
+                }
+                AppError::Provider(e) => (Refresh::Failed, e.is_retryable()),
+                _ => (Refresh::Failed, false),
+            };
+            app.metrics().refreshed(it.provider, how);
+            if how == Refresh::LeaseLost {
+                // Whoever took it over has renewed, or is about to.
+                continue;
+            }
+            // While the present token lives, a provider that does not answer is no reason to stop.
+            let alive = tokens.expires_at.is_some_and(|at| at > app.now().plus_secs(30));
+            return if retryable && alive { open(app, org, it, &tokens).await } else { Err(error) };
         }
         // Another node renews it. The present one may still live for a few minutes; otherwise its result is adopted.
         if !matches!(wanted, Wanted::InsteadOf(_))
@@ -192,6 +222,7 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
         }
         tokio::time::sleep(PAUSE).await;
     }
+    app.metrics().refreshed(it.provider, Refresh::GaveUp);
     Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
 }
 
@@ -286,9 +317,7 @@ async fn refresh(
             tx.integration_refresh_failed(&it.id, lease, again_at(app, old.renew_failures, &e)).await?;
             tx.commit().await?;
             failed(app, org, it, &e).await?;
-            // While the present token lives, a provider that does not answer is no reason to stop.
-            let alive = old.expires_at.is_some_and(|at| at > app.now().plus_secs(30));
-            if e.is_retryable() && alive { open(app, org, it, old).await } else { Err(e.into()) }
+            Err(e.into())
         }
     }
 }
@@ -412,27 +441,14 @@ mod tests {
 
     #[test]
     fn the_page_about_connections_tells_what_each_failure_leads_to() {
-        const KINDS: [Kind; 11] = [
-            Kind::Unauthorized,
-            Kind::GrantRejected,
-            Kind::Forbidden,
-            Kind::Paused,
-            Kind::RateLimited,
-            Kind::Unavailable,
-            Kind::Rejected,
-            Kind::NotFound,
-            Kind::Malformed,
-            Kind::WindowClosed,
-            Kind::PersonUnavailable,
-        ];
         let page = include_str!("../../../docs/connections.md");
         let rows: Vec<Vec<&str>> = page
             .lines()
             .filter(|line| line.starts_with("| `"))
             .map(|line| line.split('|').map(str::trim).collect())
             .collect();
-        assert_eq!(rows.len(), KINDS.len(), "the table has one row for each kind of failure");
-        for kind in KINDS {
+        assert_eq!(rows.len(), Kind::ALL.len(), "the table has one row for each kind of failure");
+        for kind in Kind::ALL {
             let word = format!("`{}`", kind.as_str());
             let row = rows.iter().find(|r| r[1] == word).unwrap_or_else(|| panic!("no row for {word}"));
             let state = match state_after(kind, ConnectionStatus::Connected) {

@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often connections are looked after.
-const CARE: Duration = Duration::from_secs(30);
+const CARE: Duration = Duration::from_secs(20);
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: usize = 16;
 
@@ -194,8 +194,7 @@ async fn failed(
     attempts: i64,
     error: &AppError,
 ) -> Result<(), AppError> {
-    if matches!(error, AppError::Internal(source) if source.downcast_ref::<StoreError>().is_some_and(|e| matches!(e, StoreError::LeaseLost)))
-    {
+    if error.is_lease_lost() {
         // Another worker has it; what was done here was not committed.
         return Ok(());
     }

@@ -66,6 +66,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// If an address cannot be used.
 pub fn providers(config: &Config) -> anyhow::Result<Providers> {
     let http = Http::new();
+    let calls = http.tally();
     let shopify = config.shopify.app.as_ref().map(|app| {
         let app = ShopifyApp {
             api_key: app.api_key.clone(),
@@ -98,6 +99,7 @@ pub fn providers(config: &Config) -> anyhow::Result<Providers> {
         messenger: messenger.transpose()?,
         kustomer,
         kustomer_oauth,
+        calls,
     })
 }
 
@@ -172,10 +174,20 @@ pub enum Role {
 pub struct Running {
     /// Where it listens; `None` for a worker.
     pub address: Option<SocketAddr>,
+    /// Where `/metrics` is; `None` if that is off.
+    pub metrics: Option<SocketAddr>,
     /// The application, for whoever runs it in this process.
     pub app: App,
     closing: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// Takes an address, or says which setting changes it.
+///
+/// # Errors
+/// If it is taken, or not this machine's.
+pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} is not free; set {setting}"))
 }
 
 /// Starts a node on a listener that is bound already.
@@ -193,6 +205,10 @@ pub async fn start(
     let public_url = match address {
         Some(address) if !config.server.public_url_given => PublicUrl::of(address),
         _ => config.server.public_url.clone(),
+    };
+    let metrics = match config.server.metrics_listen {
+        Some(address) => Some(bind(address, "AGENSTACK_METRICS_LISTEN").await?),
+        None => None,
     };
     let app = app(config, &public_url, world).await?;
     let (closing, closed) = watch::channel(false);
@@ -216,10 +232,24 @@ pub async fn start(
             over,
         )));
     }
+    let metrics = match metrics {
+        Some(listener) => {
+            let address = listener.local_addr().context("the listener has no address")?;
+            let over = ended(closed.clone());
+            let service = agenstack_web::metrics(app.clone());
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(over).await {
+                    tracing::error!(%error, "the metrics ended");
+                }
+            }));
+            Some(address)
+        }
+        None => None,
+    };
     if role != Role::Web {
         tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed))));
     }
-    Ok(Running { address, app, closing, tasks })
+    Ok(Running { address, metrics, app, closing, tasks })
 }
 
 impl Running {

@@ -31,6 +31,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, in order.
+    pub const ALL: [Kind; 11] = [
+        Kind::Unauthorized,
+        Kind::GrantRejected,
+        Kind::Forbidden,
+        Kind::Paused,
+        Kind::RateLimited,
+        Kind::Unavailable,
+        Kind::Rejected,
+        Kind::NotFound,
+        Kind::Malformed,
+        Kind::WindowClosed,
+        Kind::PersonUnavailable,
+    ];
+
     /// A stable word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -217,23 +232,9 @@ impl std::error::Error for ProviderError {}
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 11] = [
-        Kind::Unauthorized,
-        Kind::GrantRejected,
-        Kind::Forbidden,
-        Kind::Paused,
-        Kind::RateLimited,
-        Kind::Unavailable,
-        Kind::Rejected,
-        Kind::NotFound,
-        Kind::Malformed,
-        Kind::WindowClosed,
-        Kind::PersonUnavailable,
-    ];
-
     #[test]
     fn every_kind_has_a_plain_sentence_that_ends_with_what_to_do() {
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let text = ProviderError::new(Provider::Shopify, kind, "x").plain();
             assert!(text.contains("Shopify") && text.ends_with('.'), "{text}");
             assert!(text.contains(';'), "the remedy stands after the semicolon: {text}");
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn only_rate_limits_and_outages_are_worth_repeating() {
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let expected = matches!(kind, Kind::RateLimited | Kind::Unavailable);
             assert_eq!(
                 ProviderError::new(Provider::Kustomer, kind, "x").is_retryable(),

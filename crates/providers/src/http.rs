@@ -2,6 +2,7 @@
 
 use crate::base;
 use crate::error::{Kind, ProviderError};
+use crate::tally::Tally;
 use agenstack_core::integration::Provider;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder};
@@ -21,6 +22,7 @@ const LONGEST_WAIT_SECS: u64 = 86_400;
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
+    tally: Tally,
 }
 
 impl Default for Http {
@@ -56,7 +58,23 @@ impl Http {
                 .with_no_client_auth();
             builder().tls_backend_preconfigured(tls).build().expect("no part of this needs the machine")
         });
-        Self { client }
+        Self { client, tally: Tally::default() }
+    }
+
+    /// How many calls were made through it and its clones, and how they ended.
+    pub fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    /// Makes a call, from its first byte to what its answer means, and counts how it ended.
+    pub(crate) async fn counted<T>(
+        &self,
+        provider: Provider,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let outcome = call.await;
+        self.tally.add(provider, &outcome);
+        outcome
     }
 
     /// Begins a call. `query` is appended to `url`; tokens do not belong there.

@@ -19,6 +19,7 @@ pub mod messenger;
 mod query;
 pub mod shopify;
 pub mod signature;
+pub mod tally;
 
 pub use base::ConfigError;
 pub use error::{Kind, ProviderError};
@@ -28,3 +29,4 @@ pub use kustomer::{Kustomer, KustomerApp};
 pub use messenger::{Messenger, MetaApp};
 pub use shopify::{Shopify, ShopifyApp};
 pub use signature::SignatureError;
+pub use tally::Tally;

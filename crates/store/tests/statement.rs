@@ -150,6 +150,7 @@ fn the_statements_that_cross_tenants_are_these() {
     PROBE_CLAIM
     PROBE_SOON
     OFFER_SWEEP
+    CONNECTION_COUNT
     ROUTE_SEEN
     TRANSFER_OFFERS
     TRANSFER_DECLINE
@@ -229,6 +230,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     PROBE_CLAIM
     PROBE_SOON
     OFFER_SWEEP
+    CONNECTION_COUNT
     ROUTE_SEEN
     TRANSFER_OFFERS
     TRANSFER_DECLINE

@@ -11,6 +11,7 @@ pub mod cookie;
 pub mod failure;
 pub mod gate;
 mod live;
+mod metric;
 mod openapi;
 pub mod origin;
 mod page;
@@ -18,6 +19,7 @@ pub mod route;
 mod security;
 pub mod server;
 
+pub use metric::metrics;
 pub use route::{Access, Route, routes};
 
 use agenstack_app::App;

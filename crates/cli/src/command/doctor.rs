@@ -1,9 +1,11 @@
 //! `agenstack doctor`: what is wrong, and how to mend it.
 
 use crate::config::Config;
-use crate::wiring::{mailer, open_store, providers};
+use crate::wiring::{bind, mailer, open_store, providers};
 use crate::{FAILED, Failure, Given, OK, output};
+use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
@@ -42,6 +44,7 @@ pub(crate) async fn run(given: &Given) -> Result<u8, Failure> {
     }
     database(&config, &mut found).await;
     public_url(&config, &mut found);
+    metrics(&config, &mut found).await;
     hosts(&config, &mut found).await;
     match mailer(&config) {
         Ok(None) => found.note("mail is off (AGENSTACK_SMTP_URL); mails stay in the outbox"),
@@ -96,6 +99,28 @@ fn public_url(config: &Config, found: &mut Findings) {
             "public URL {url} is only good for trying; providers need https (AGENSTACK_PUBLIC_URL)"
         ));
     }
+}
+
+async fn metrics(config: &Config, found: &mut Findings) {
+    let Some(address) = config.server.metrics_listen else {
+        return found.note("metrics are off (AGENSTACK_METRICS_LISTEN)");
+    };
+    match bind(address, "AGENSTACK_METRICS_LISTEN").await {
+        Ok(_) => found.good(format!("metrics address {address} is free")),
+        Err(_) if matches!(timeout(PATIENCE, serves_metrics(address)).await, Ok(Ok(true))) => {
+            found.good(format!("metrics are served at http://{address}/metrics"));
+        }
+        Err(error) => found.bad(format!("metrics: {error}")),
+    }
+}
+
+/// Whether a running server of ours has the address.
+async fn serves_metrics(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.take(1024 * 1024).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).contains("\nagenstack_build_info{"))
 }
 
 async fn hosts(config: &Config, found: &mut Findings) {

@@ -1,10 +1,8 @@
 //! `agenstack serve`: the server.
 
-use crate::wiring::{Role, World, start, start_log, told_to_stop};
+use crate::wiring::{Role, World, bind, start, start_log, told_to_stop};
 use crate::{Failure, Given, OK, output};
-use anyhow::Context;
 use clap::Args;
-use tokio::net::TcpListener;
 
 /// How it is started.
 #[derive(Debug, Args)]
@@ -25,13 +23,7 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
     start_log(config.log.format, &config.log.level);
     let listener = match arguments.role {
         Role::Worker => None,
-        _ => {
-            let bound = TcpListener::bind(config.server.listen).await;
-            Some(
-                bound
-                    .with_context(|| format!("{} is not free; set AGENSTACK_LISTEN", config.server.listen))?,
-            )
-        }
+        _ => Some(bind(config.server.listen, "AGENSTACK_LISTEN").await?),
     };
     let running = start(&config, arguments.role, listener, World::default()).await?;
     for (name, missing) in [
@@ -43,15 +35,15 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
             tracing::warn!("{name} is not set up; agenstack doctor tells which settings are missing");
         }
     }
-    if config.server.metrics_listen.is_some() {
-        tracing::warn!("AGENSTACK_METRICS_LISTEN is set, but this version serves no metrics yet");
-    }
     match running.address {
         Some(address) => output::say(&format!(
             "AgenStack is ready at {} (listening on {address})",
             running.app.public_url()
         )),
         None => output::say("AgenStack works on what was accepted"),
+    }
+    if let Some(address) = running.metrics {
+        output::say(&format!("Prometheus' metrics are at http://{address}/metrics"));
     }
     told_to_stop().await;
     tracing::info!("stopping");

@@ -12,6 +12,7 @@ mod crash;
 mod ending;
 mod journey;
 mod mail;
+mod metrics;
 mod ownership;
 mod privacy;
 mod race;

@@ -66,6 +66,19 @@ impl Kustomer {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
+        let call = self.rest_uncounted(org, token, method, path, query, body);
+        self.http.counted(Provider::Kustomer, call).await
+    }
+
+    async fn rest_uncounted(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, ProviderError> {
         let url = format!("{}{path}", self.api.of(org.as_str()));
         let mut call = self.http.call(Provider::Kustomer, method, &url, query)?.bearer(token)?;
         if let Some(body) = body {

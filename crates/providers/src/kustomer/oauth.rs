@@ -111,6 +111,15 @@ impl Kustomer {
         fields: &[(&str, &str)],
         now: Timestamp,
     ) -> Result<TokenGrant, ProviderError> {
+        self.http.counted(Provider::Kustomer, self.token_uncounted(org, fields, now)).await
+    }
+
+    async fn token_uncounted(
+        &self,
+        org: &Subdomain,
+        fields: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<TokenGrant, ProviderError> {
         let app = self.app()?;
         let mut form =
             vec![("client_id", app.client_id.as_str()), ("client_secret", app.client_secret.expose_secret())];

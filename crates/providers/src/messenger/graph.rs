@@ -26,6 +26,18 @@ impl Messenger {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
+        let call = self.graph_uncounted(method, path, token, query, body);
+        self.http.counted(Provider::Messenger, call).await
+    }
+
+    async fn graph_uncounted(
+        &self,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, ProviderError> {
         let proof = self.appsecret_proof(token);
         let query: Vec<(&str, &str)> =
             query.iter().copied().chain([("appsecret_proof", proof.as_str())]).collect();

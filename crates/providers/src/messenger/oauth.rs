@@ -112,6 +112,14 @@ impl Messenger {
     }
 
     async fn token(&self, fields: &[(&str, &str)], now: Timestamp) -> Result<TokenGrant, ProviderError> {
+        self.http.counted(Provider::Messenger, self.token_uncounted(fields, now)).await
+    }
+
+    async fn token_uncounted(
+        &self,
+        fields: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<TokenGrant, ProviderError> {
         let url = self.graph_url("/oauth/access_token");
         let answer =
             self.http.call(Provider::Messenger, Method::POST, &url, &[])?.form(fields).send().await?;

@@ -17,6 +17,17 @@ impl Shopify {
         query: &str,
         variables: Value,
     ) -> Result<Value, ProviderError> {
+        let call = self.graphql_uncounted(shop, token, query, variables);
+        self.http.counted(Provider::Shopify, call).await
+    }
+
+    async fn graphql_uncounted(
+        &self,
+        shop: &ShopDomain,
+        token: &SecretString,
+        query: &str,
+        variables: Value,
+    ) -> Result<Value, ProviderError> {
         let url = self.url(shop, &format!("/admin/api/{API_VERSION}/graphql.json"));
         let call = self
             .http

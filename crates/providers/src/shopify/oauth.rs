@@ -202,6 +202,15 @@ impl Shopify {
         body: Value,
         now: Timestamp,
     ) -> Result<TokenGrant, ProviderError> {
+        self.http.counted(Provider::Shopify, self.token_uncounted(shop, body, now)).await
+    }
+
+    async fn token_uncounted(
+        &self,
+        shop: &ShopDomain,
+        body: Value,
+        now: Timestamp,
+    ) -> Result<TokenGrant, ProviderError> {
         let url = self.url(shop, "/admin/oauth/access_token");
         let is_refresh = body.get("grant_type").is_some();
         let answer = self.http.call(Provider::Shopify, Method::POST, &url, &[])?.json(&body).send().await?;

@@ -6,7 +6,7 @@ use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{QueuedFor, Route};
 use agenstack_core::id::{IntegrationId, OrgId};
-use agenstack_core::integration::Provider;
+use agenstack_core::integration::{ConnectionStatus, Provider};
 use agenstack_core::sealed::Sealed;
 
 statements! { Global;
@@ -37,6 +37,7 @@ statements! { Global;
     PROBE_SOON = "UPDATE integrations SET probed_at = 0
         WHERE provider = $1 AND acting_user_id = $2 AND status IN ('connected', 'paused')";
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
+    CONNECTION_COUNT = "SELECT provider, status, COUNT(*), MIN(token_expires_at) FROM integrations GROUP BY provider, status";
     // To the minute: a row that everybody's events go past must not be written for each.
     ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1 AND COALESCE(last_event_at, 0) < $2 - 60000";
 }
@@ -52,6 +53,19 @@ pub struct Owned {
     pub acting_user_id: Option<String>,
     /// `integrations.webhook_secret` of the connection's row, where the provider signs per connection.
     pub webhook_secret: Option<Sealed>,
+}
+
+/// How many connections are in one state, over all organizations. A number, of nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionCount {
+    /// Whose accounts.
+    pub provider: Provider,
+    /// The state.
+    pub status: ConnectionStatus,
+    /// How many.
+    pub count: i64,
+    /// The nearest end of an access token among them.
+    pub nearest_expiry: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -187,6 +201,25 @@ impl GlobalTx {
     /// If the database refuses.
     pub async fn probe_soon(&mut self, provider: Provider, actor: &str) -> Result<u64, StoreError> {
         execute!(self, PROBE_SOON, provider.as_str(), actor)
+    }
+
+    /// How many connections of each provider are in each state; states that nothing is in are left out.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn connection_count(&mut self) -> Result<Vec<ConnectionCount>, StoreError> {
+        let corrupt = |column| StoreError::Corrupt { table: "integrations", column };
+        let rows = rows!(fetch_all, self, (String, String, i64, Option<i64>), CONNECTION_COUNT)?;
+        rows.into_iter()
+            .map(|(provider, status, count, nearest)| {
+                Ok(ConnectionCount {
+                    provider: Provider::parse(&provider).ok_or_else(|| corrupt("provider"))?,
+                    status: ConnectionStatus::parse(&status).ok_or_else(|| corrupt("status"))?,
+                    count,
+                    nearest_expiry: nearest.map(Timestamp::from_millis),
+                })
+            })
+            .collect()
     }
 
     /// Forgets pages that were offered and not chosen in time, with their tokens.

@@ -4,6 +4,7 @@ use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
 use agenstack_store::both_databases;
+use agenstack_store::global::routing::ConnectionCount;
 use agenstack_store::tenant::integration::Ends;
 use agenstack_store::testing::{World, postgres, tokens};
 use std::collections::BTreeSet;
@@ -138,6 +139,34 @@ both_databases! {
         assert_eq!(rest, BTreeSet::from([&ids[0], &ids[5]]));
         assert!(tx.renewal_claim(now, until, 9).await.unwrap().is_empty(), "each is taken once");
         assert_eq!(tx.renewal_claim(until, until.plus_secs(60), 9).await.unwrap().len(), 4, "and again when the claim is over");
+    }
+
+    async fn connections_are_counted_by_provider_and_state_with_the_nearest_end_of_each(db: TestDb) {
+        let w = World::new();
+        assert!(db.store.global_read().await.unwrap().connection_count().await.unwrap().is_empty());
+        for (name, secs) in [("lark", 20), ("ash", -5)] {
+            let (org, _) = w.organization(&db.store, name).await;
+            for (provider, expires_at) in
+                [(Provider::Kustomer, Some(w.now().plus_secs(secs))), (Provider::Messenger, None)]
+            {
+                let mut it = w.integration(org.org(), provider, name);
+                it.token_expires_at = expires_at;
+                let mut tx = db.store.tenant(&org).await.unwrap();
+                tx.integration_put(&it, &tokens("x"), Ends::default(), true).await.unwrap();
+                if name == "ash" && provider == Provider::Messenger {
+                    tx.integration_end(&it.id, 1).await.unwrap();
+                }
+                tx.commit().await.unwrap();
+            }
+        }
+        let mut all = db.store.global_read().await.unwrap().connection_count().await.unwrap();
+        all.sort_by_key(|c| (c.provider, c.status));
+        let row = |provider, status, count, nearest_expiry| ConnectionCount { provider, status, count, nearest_expiry };
+        assert_eq!(all, [
+            row(Provider::Messenger, ConnectionStatus::Connected, 1, None),
+            row(Provider::Messenger, ConnectionStatus::Disconnected, 1, None),
+            row(Provider::Kustomer, ConnectionStatus::Connected, 2, Some(w.now().plus_secs(-5))),
+        ]);
     }
 
     async fn pages_are_probed_often_and_the_rest_seldom_each_once(db: TestDb) {

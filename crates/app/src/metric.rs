@@ -1,0 +1,282 @@
+//! Numbers for whoever watches the process: how connections are, how renewals, calls and webhooks end.
+//!
+//! They belong to one [`App`], not to the process, so that several may run in one. What is counted here begins at 0 when
+//! the application does; what the database knows is asked at each [`render`], so that every node tells the same. No
+//! label names an organization, an account or a row: nothing secret can stand in a number.
+
+use crate::App;
+use crate::error::AppError;
+use crate::ingest::{Accepted, Refused};
+use agenstack_core::integration::{ConnectionStatus, Provider};
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+
+/// One metric: the table in `docs/metrics.md` has a row for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells, for the line that Prometheus shows.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal $kind:ident [$($label:literal),*] $help:literal;)*) => {
+        $(const $constant: &str = $name;)*
+        /// All of them.
+        pub const ALL: &[Metric] = &[$(
+            Metric { name: $name, kind: stringify!($kind), labels: &[$($label),*], help: $help },
+        )*];
+    };
+}
+
+// A new metric begins with a line here and a row in docs/metrics.md. What is counted is registered in `Metrics::new`,
+// what is asked of the database in `render`.
+metrics! {
+    BUILD = "agenstack_build_info" gauge ["version"] "Always 1; the version of this node is in the label.";
+    DATABASE_UP = "agenstack_database_up" gauge [] "Whether the database answered at this scrape.";
+    CONNECTIONS = "agenstack_connections" gauge ["provider", "status"] "Connections of all organizations in each state.";
+    NEAREST_EXPIRY = "agenstack_token_nearest_expiry_seconds" gauge ["provider"]
+        "Seconds until the first access token of a working connection ends; negative if one has ended.";
+    QUEUE_WAITING = "agenstack_queue_waiting" gauge [] "Accepted events and queued deeds that wait or run.";
+    REFRESHES = "agenstack_token_refreshes_total" counter ["provider", "outcome"] "Renewals of access tokens, by how they ended.";
+    CALLS = "agenstack_provider_calls_total" counter ["provider", "outcome"] "Calls to providers, by how they ended.";
+    WEBHOOKS = "agenstack_webhooks_total" counter ["provider", "outcome"]
+        "Events that providers sent, and deliveries that were refused.";
+}
+
+/// Words of a label, in the order of their table.
+macro_rules! outcomes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name { $($(#[$vdoc])* $variant,)* }
+        impl $name {
+            const ALL: &'static [$name] = &[$($name::$variant,)*];
+            const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// How a need for a new token ended.
+    Refresh {
+        /// This caller asked the provider, and stored the new tokens.
+        Renewed = "renewed",
+        /// Somebody else had renewed it meanwhile, and this caller uses that.
+        Adopted = "adopted",
+        /// The provider refused for good; somebody has to reconnect.
+        Refused = "refused",
+        /// The provider did not answer, or not in a way that can be used; it is tried again.
+        Failed = "failed",
+        /// The answer came after the right to renew had run out and another had renewed; what came was dropped.
+        LeaseLost = "lease_lost",
+        /// Somebody else holds the right to renew, and did not finish while this caller waited.
+        GaveUp = "gave_up",
+    }
+}
+
+outcomes! {
+    /// What became of what a provider sent.
+    Webhook {
+        /// An event that was committed.
+        Accepted = "accepted",
+        /// An event that was there already.
+        Duplicate = "duplicate",
+        /// An event of an account that nobody has connected.
+        Unrouted = "unrouted",
+        /// A privacy request of a shop that nobody ever held.
+        Dropped = "dropped",
+        /// A signed delivery in which nothing concerns us.
+        Empty = "empty",
+        /// A delivery that is not signed by the provider, or not for this address or time.
+        Signature = "refused_signature",
+        /// A delivery without a header that every delivery has.
+        Malformed = "refused_malformed",
+        /// A delivery for a provider that is not set up here.
+        NotSetUp = "refused_not_set_up",
+        /// A delivery that came when too many waited; the provider comes again.
+        Busy = "refused_busy",
+        /// A delivery that could not be committed; the provider comes again.
+        Unavailable = "refused_unavailable",
+    }
+}
+
+/// What one application has counted.
+pub struct Metrics(PrometheusRecorder);
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let it = Self(described());
+        // From the start, with 0: an alert on a rate has to see where it begins.
+        for provider in Provider::ALL {
+            for outcome in Refresh::ALL {
+                it.add(REFRESHES, *provider, outcome.as_str(), 0);
+            }
+            for outcome in Webhook::ALL {
+                it.add(WEBHOOKS, *provider, outcome.as_str(), 0);
+            }
+        }
+        it
+    }
+
+    fn add(&self, name: &'static str, provider: Provider, outcome: &'static str, n: u64) {
+        self.0.register_counter(&key(name, &of(provider, "outcome", outcome)), &META).increment(n);
+    }
+
+    pub(crate) fn refreshed(&self, provider: Provider, outcome: Refresh) {
+        self.add(REFRESHES, provider, outcome.as_str(), 1);
+    }
+
+    /// Counts what became of a delivery, and hands it on.
+    pub(crate) fn delivered(
+        &self,
+        provider: Provider,
+        outcome: Result<Accepted, Refused>,
+    ) -> Result<Accepted, Refused> {
+        let add = |what: Webhook, n: usize| self.add(WEBHOOKS, provider, what.as_str(), n as u64);
+        match &outcome {
+            Ok(it) if *it == Accepted::default() => add(Webhook::Empty, 1),
+            Ok(it) => {
+                add(Webhook::Accepted, it.stored);
+                add(Webhook::Duplicate, it.duplicates);
+                add(Webhook::Unrouted, it.unrouted);
+                add(Webhook::Dropped, it.dropped);
+            }
+            Err(Refused::Signature) => add(Webhook::Signature, 1),
+            Err(Refused::Malformed) => add(Webhook::Malformed, 1),
+            Err(Refused::NotSetUp) => add(Webhook::NotSetUp, 1),
+            Err(Refused::Busy) => add(Webhook::Busy, 1),
+            Err(Refused::Unavailable(_) | Refused::NotCommitted(_)) => add(Webhook::Unavailable, 1),
+        }
+        outcome
+    }
+}
+
+/// Everything as Prometheus reads it. Without the database what it knows is missing, and `agenstack_database_up` says so.
+pub async fn render(app: &App) -> String {
+    // Made anew each time: what is not there any more, such as the end of the last token, must not stay as it was.
+    let now = described();
+    let set = |name, labels: &[Label], value: f64| {
+        now.register_gauge(&key(name, labels), &META).set(value);
+    };
+    set(BUILD, &[Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    for (provider, outcome, n) in app.calls().all() {
+        now.register_counter(&key(CALLS, &of(provider, "outcome", outcome)), &META).absolute(n);
+    }
+    let asked = ask(app).await;
+    set(DATABASE_UP, &[], if asked.is_ok() { 1.0 } else { 0.0 });
+    match asked {
+        Ok((connections, waiting)) => {
+            for (provider, status) in
+                Provider::ALL.iter().flat_map(|p| ConnectionStatus::ALL.iter().map(|s| (*p, *s)))
+            {
+                let found = connections.iter().find(|c| (c.provider, c.status) == (provider, status));
+                set(
+                    CONNECTIONS,
+                    &of(provider, "status", status.as_str()),
+                    found.map_or(0.0, |c| c.count as f64),
+                );
+                if let Some(end) = found.and_then(|c| c.nearest_expiry)
+                    && status == ConnectionStatus::Connected
+                {
+                    let left = (end.millis() - app.now().millis()) as f64 / 1000.0;
+                    set(NEAREST_EXPIRY, &[Label::from_static_parts("provider", provider.as_str())], left);
+                }
+            }
+            set(QUEUE_WAITING, &[], waiting as f64);
+        }
+        Err(error) => {
+            tracing::warn!(code = error.code(), error = ?error, "metrics without what the database knows")
+        }
+    }
+    app.metrics().0.handle().render() + &now.handle().render()
+}
+
+async fn ask(app: &App) -> Result<(Vec<agenstack_store::global::routing::ConnectionCount>, i64), AppError> {
+    let mut tx = app.store().global_read().await?;
+    Ok((tx.connection_count().await?, tx.queue_waiting().await?))
+}
+
+const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+fn key(name: &'static str, labels: &[Label]) -> Key {
+    Key::from_parts(name, labels.to_vec())
+}
+
+fn of(provider: Provider, name: &'static str, value: &'static str) -> [Label; 2] {
+    [Label::from_static_parts("provider", provider.as_str()), Label::from_static_parts(name, value)]
+}
+
+/// A recorder that knows what every metric tells.
+fn described() -> PrometheusRecorder {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    for it in ALL {
+        match it.kind {
+            "counter" => recorder.describe_counter(it.name.into(), None, it.help.into()),
+            _ => recorder.describe_gauge(it.name.into(), None, it.help.into()),
+        }
+    }
+    recorder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agenstack_providers::Kind;
+
+    /// The rows of the tables of the page, cell by cell.
+    fn rows(heading: &str) -> Vec<Vec<String>> {
+        let page = include_str!("../../../docs/metrics.md");
+        let section = page.split("\n## ").find(|s| s.starts_with(heading)).expect("the page has this part");
+        section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').map(|cell| cell.trim().replace('`', "")).collect())
+            .collect()
+    }
+
+    #[test]
+    fn the_page_about_metrics_has_a_row_for_each_and_no_other() {
+        let written: Vec<_> =
+            rows("All metrics").into_iter().map(|r| (r[1].clone(), r[2].clone(), r[3].clone())).collect();
+        let known: Vec<_> =
+            ALL.iter().map(|m| (m.name.to_owned(), m.kind.to_owned(), m.labels.join(", "))).collect();
+        assert_eq!(written, known);
+    }
+
+    #[test]
+    fn the_page_explains_every_word_of_every_label() {
+        let words =
+            |heading: &str| -> Vec<String> { rows(heading).into_iter().map(|r| r[1].clone()).collect() };
+        let all = |list: &[&'static str]| -> Vec<String> { list.iter().map(|w| (*w).to_owned()).collect() };
+        assert_eq!(
+            words("Outcomes of a renewal"),
+            all(&Refresh::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
+        );
+        assert_eq!(
+            words("Outcomes of a webhook"),
+            all(&Webhook::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
+        );
+        let kinds: Vec<_> = std::iter::once("ok").chain(Kind::ALL.iter().map(|k| k.as_str())).collect();
+        assert_eq!(words("Outcomes of a call"), all(&kinds));
+    }
+
+    #[test]
+    fn a_counter_is_there_before_anything_has_happened() {
+        let text = Metrics::new().0.handle().render();
+        for (provider, outcome) in
+            [("shopify", "refused"), ("messenger", "lease_lost"), ("kustomer", "renewed")]
+        {
+            let line =
+                format!("agenstack_token_refreshes_total{{provider=\"{provider}\",outcome=\"{outcome}\"}} 0");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}

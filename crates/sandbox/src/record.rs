@@ -48,6 +48,9 @@ pub(crate) struct Fault {
     pub retry_after: Option<u32>,
     #[serde(default)]
     pub delay_ms: u64,
+    /// The call is executed, and its answer is held back this long.
+    #[serde(default)]
+    pub hold_ms: u64,
     /// The call is executed, and its answer is lost.
     #[serde(default)]
     pub lose_answer: bool,

@@ -81,7 +81,7 @@ impl Sandbox {
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         }
         let answer = match &fault {
-            Some(fault) if !fault.lose_answer => {
+            Some(fault) if !fault.lose_answer && fault.hold_ms == 0 => {
                 let body =
                     fault.body.clone().unwrap_or_else(|| serde_json::json!({"errors": "emulated fault"}));
                 let mut failed = Answer::new(fault.status, body);
@@ -104,6 +104,11 @@ impl Sandbox {
             token_kind: call.token_kind,
             status: answer.status,
         });
+        if let Some(fault) = &fault
+            && fault.hold_ms > 0
+        {
+            tokio::time::sleep(Duration::from_millis(fault.hold_ms)).await;
+        }
         if fault.is_some_and(|f| f.lose_answer) {
             // A gateway between the two lost it: whoever asked cannot know what was done.
             return (StatusCode::BAD_GATEWAY, "").into_response();

@@ -1,6 +1,8 @@
-//! Two nodes over one database and one expired token: exactly one refresh, and everybody adopts it.
+//! Two nodes over one database and one expired token: exactly one refresh, and everybody adopts it. Also when the one who
+//! refreshes is killed.
 
-use crate::scene::{LARK, Scene, environment};
+use crate::crash::wait_until_ready;
+use crate::scene::{LARK, Scene, Tenant, environment};
 use agenstack::config::{Config, Sources};
 use agenstack::wiring::{Role, World, providers, start};
 use agenstack_app::{integration, token};
@@ -9,9 +11,13 @@ use agenstack_core::entropy::OsEntropy;
 use agenstack_core::id::OrgId;
 use agenstack_core::integration::ShopDomain;
 use agenstack_store::both_databases;
+use agenstack_store::testing::postgres;
 use futures::future::join_all;
 use reqwest::Method;
+use serde_json::{Value, json};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rounds of each run of this test; the figure of many more is in `docs/performance.md`.
 const ROUNDS: i64 = 25;
@@ -54,5 +60,136 @@ both_databases! {
             assert!(refused.as_array().unwrap().iter().all(|c| c["status"] == 200), "round {round}");
         }
         assert_eq!(lark.integration("shopify").await["status"], "connected");
+    }
+}
+
+/// Rounds of the two-process race and kills of the holder: few in every run of the tests, as many as asked for otherwise.
+fn times(variable: &str, few: usize) -> usize {
+    std::env::var_os(variable).and_then(|n| n.into_string().ok()?.parse().ok()).unwrap_or(few)
+}
+
+/// The built program, on an address of its own.
+struct Node {
+    process: Child,
+    at: String,
+}
+
+impl Node {
+    async fn start(scene: &Scene) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        drop(listener);
+        let mut settings = environment(&scene.settings, &scene.db.url);
+        settings.insert("AGENSTACK_LISTEN".into(), listen.to_string());
+        // One installation, whichever node answers.
+        settings.insert("AGENSTACK_PUBLIC_URL".into(), scene.product.clone());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
+        command.env_clear().envs(settings).arg("serve").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("the program starts");
+        wait_until_ready(&mut process);
+        Self { process, at: format!("http://{listen}") }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The token has ended, at the shop and here.
+async fn expire(scene: &Scene) {
+    for deed in ["expire-tokens", "refill"] {
+        scene.control(Method::POST, &format!("/shopify/{}/{deed}", LARK.shop()), None).await;
+    }
+    let sql =
+        "UPDATE integrations SET token_expires_at = token_expires_at - 7200000 WHERE provider = 'shopify'";
+    sqlx::query(sql).execute(scene.db.store.postgres().unwrap()).await.unwrap();
+    scene.control(Method::DELETE, "/received", None).await;
+}
+
+/// A person tests the connection at a node.
+async fn test(lark: &Tenant, at: &str, id: &str) -> Value {
+    let path = format!("{at}{}/test", lark.api(&format!("/integrations/{id}")));
+    let answer = lark.browser.post(&path, json!({})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
+}
+
+async fn refreshes(scene: &Scene) -> usize {
+    scene.received("shopify").await.iter().filter(|c| c.1 == "token.refresh").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_callers_on_two_processes_make_one_refresh_each_round_and_none_meets_a_stale_token() {
+    let scene = Scene::on(postgres().await).await;
+    let lark = scene.tenant("Lark Supply").await;
+    lark.connect_shopify(LARK.label).await;
+    let id = lark.integration("shopify").await["id"].as_str().unwrap().to_owned();
+    let nodes = [Node::start(&scene).await, Node::start(&scene).await];
+    for round in 0..times("AGENSTACK_TEST_ROUNDS", 25) {
+        expire(&scene).await;
+        let callers = (0..CALLERS).map(|n| test(&lark, &nodes[n % 2].at, &id));
+        for report in join_all(callers).await {
+            assert_eq!(report["ok"], true, "round {round}: {report}");
+        }
+        assert_eq!(refreshes(&scene).await, 1, "round {round}");
+        let all = scene.control(Method::GET, "/received?provider=shopify", None).await;
+        assert!(all.as_array().unwrap().iter().all(|c| c["status"] == 200), "round {round}: {all}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_is_killed_between_the_answer_and_the_commit_leaves_a_connection_that_the_other_node_recovers()
+ {
+    let scene = Scene::on(postgres().await).await;
+    let lark = scene.tenant("Lark Supply").await;
+    lark.connect_shopify(LARK.label).await;
+    let id = lark.integration("shopify").await["id"].as_str().unwrap().to_owned();
+    let survivor = Node::start(&scene).await;
+    // With AGENSTACK_TEST_REAL_TIME the lease runs out by itself; otherwise it is moved, as time would.
+    let real = std::env::var_os("AGENSTACK_TEST_REAL_TIME").is_some();
+    for round in 0..times("AGENSTACK_TEST_KILLS", 5) {
+        let mut holder = Node::start(&scene).await;
+        expire(&scene).await;
+        // The shop renews, and holds its answer back until the one who asked is dead.
+        let held =
+            json!({"provider": "shopify", "operation": "token.refresh", "hold_ms": 60_000, "times": 1});
+        scene.control(Method::POST, "/faults", Some(held)).await;
+        let path = format!("{}{}/test", holder.at, lark.api(&format!("/integrations/{id}")));
+        let asking = lark.browser.attempt(&path);
+        let killing = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while refreshes(&scene).await == 0 {
+                tick.tick().await;
+            }
+            holder.kill();
+        };
+        let (asked, ()) = futures::join!(asking, killing);
+        assert!(!asked, "round {round}: the holder died before it answered");
+        let died = std::time::Instant::now();
+        if !real {
+            let sql =
+                "UPDATE integrations SET refresh_lease = refresh_lease - 60000 WHERE provider = 'shopify'";
+            sqlx::query(sql).execute(scene.db.store.postgres().unwrap()).await.unwrap();
+        }
+        let report = loop {
+            let report = test(&lark, &survivor.at, &id).await;
+            if report["ok"] == true {
+                break report;
+            }
+            assert!(
+                died.elapsed() < Duration::from_secs(60),
+                "round {round}: not recovered in a minute: {report}"
+            );
+        };
+        assert_eq!(report["integration"]["status"], "connected", "round {round}: {report}");
+        assert_eq!(refreshes(&scene).await, 2, "round {round}: once by the dead one, once to recover");
     }
 }

@@ -225,6 +225,16 @@ impl Browser {
         self.finish(request).await
     }
 
+    /// Whether a POST was answered at all: the server may die before.
+    pub async fn attempt(&self, path: &str) -> bool {
+        let mut request = self.http.post(self.url(path)).json(&json!({}));
+        let cookie = self.cookie.lock().unwrap().clone();
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        request.send().await.is_ok()
+    }
+
     /// A form, as a page sends it.
     pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let request = self.http.post(self.url(path)).header("origin", &self.product).form(fields);

@@ -27,6 +27,7 @@ pub mod limit;
 pub mod live;
 pub mod mail;
 pub mod metric;
+pub mod operator;
 pub mod password;
 pub mod privacy;
 pub mod renewal;

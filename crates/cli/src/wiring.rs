@@ -221,6 +221,7 @@ pub async fn start(
         let web = Web {
             app: app.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            operator_password: config.server.operator_password.clone(),
             closing: closed.clone(),
         };
         let limits = agenstack_web::server::Limits::default();

@@ -73,6 +73,12 @@ pub(crate) async fn gate(
     if matches!(access, Access::Signed(_)) {
         return next.run(request).await;
     }
+    if access == Access::Operator {
+        return match crate::page::operator::admit(&shared, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refused) => refused,
+        };
+    }
     let is_page = !request.uri().path().starts_with("/api/");
     match admit(&shared, access, &params, &mut request).await {
         Ok(()) => next.run(request).await,
@@ -132,6 +138,8 @@ async fn admit(
     }
     match access {
         Access::Public(_) | Access::Signed(_) => Ok(()),
+        // Let in above, or not at all.
+        Access::Operator => Err(Failure(AppError::NotFound)),
         Access::SignedIn | Access::Org(_) | Access::OrgInQuery(_) => Err(stranger()),
     }
 }

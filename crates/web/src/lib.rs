@@ -25,6 +25,7 @@ pub use route::{Access, Route, routes};
 use agenstack_app::App;
 use axum::Router;
 use ipnet::IpNet;
+use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
@@ -37,6 +38,8 @@ pub struct Web {
     pub app: App,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What the operator's page asks for; `None`: there is no such page.
+    pub operator_password: Option<SecretString>,
     /// Becomes `true` when the server is about to stop: live streams end then.
     pub closing: watch::Receiver<bool>,
 }

@@ -135,7 +135,7 @@ fn describe() -> OpenApi {
                 ("413", "Larger than 1 MiB"),
                 ("503", "Not stored; deliver it again"),
             ],
-            Access::SignedIn => vec![("401", "Nobody is signed in")],
+            Access::SignedIn | Access::Operator => vec![("401", "Nobody is signed in")],
             Access::Org(_) | Access::OrgInQuery(_) => vec![
                 ("400", "Not acceptable; the message says what would be"),
                 ("401", "Nobody is signed in"),

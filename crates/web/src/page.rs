@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod install;
 pub(crate) mod integration;
+pub(crate) mod operator;
 pub(crate) mod privacy;
 pub(crate) mod settings;
 mod words;

@@ -21,6 +21,8 @@ pub enum Access {
     Public(&'static str),
     /// Anybody; the provider's signature over the body is checked by the route itself.
     Signed(Provider),
+    /// Whoever gives the operator's password.
+    Operator,
     /// Whoever is signed in.
     SignedIn,
     /// A member of the organization in the path whose role includes the action.
@@ -63,7 +65,7 @@ macro_rules! routes {
     (@method DELETE $handler:expr) => { delete($handler) };
 }
 
-use Access::{Org, OrgInQuery, Public, Signed, SignedIn};
+use Access::{Operator, Org, OrgInQuery, Public, Signed, SignedIn};
 use Action::{
     ConversationRead, ConversationWrite, EventManage, EventRead, IntegrationManage, IntegrationRead,
     IntegrationTransfer, OrganizationDelete, OrganizationRead, PrivacyManage,
@@ -130,6 +132,7 @@ routes! {
     GET "/privacy/deletion/{code}" Public("the code is a mark that only this installation can make") => page::account::deletion;
     GET "/install/shopify" Public("signed by Shopify; it binds nothing, and the person logs in next") => page::install::begin;
     GET "/install/shopify/choose" SignedIn => page::install::choose;
+    GET "/operator" Operator => page::operator::overview;
     GET "/signup" Public("a person who has no account yet") => page::account::sign_up_form;
     POST "/signup" Public("a person who has no account yet") => page::account::sign_up;
     GET "/login" Public("a person who is not signed in yet") => page::account::log_in_form;

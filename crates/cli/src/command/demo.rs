@@ -65,6 +65,8 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
     environment.insert("AGENSTACK_MASTER_KEY".into(), master_key);
     environment.insert("AGENSTACK_PUBLIC_URL".into(), product_url.clone());
     environment.insert("AGENSTACK_DATA_DIR".into(), data.display().to_string());
+    let password = hex::encode(agenstack_core::entropy::bytes::<12>(&OsEntropy));
+    environment.insert("AGENSTACK_OPERATOR_PASSWORD".into(), password.clone());
     let config = Config::load(&Sources::from_environment(environment))?;
 
     let (stop_sandbox, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -73,7 +75,7 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
         let _ = stopped.await;
     }));
     let running = start(&config, Role::All, Some(listener), World::default()).await?;
-    output::say(&tour(&product_url, &sandbox_url, arguments.data.as_deref()));
+    output::say(&tour(&product_url, &sandbox_url, arguments.data.as_deref(), &password));
     if arguments.seed {
         for line in seed::seed(&running.app, &sandbox_url).await? {
             output::say(&line);
@@ -120,7 +122,7 @@ async fn free(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
     anyhow::bail!("no port from {wanted} on is free; choose another with --listen or --sandbox-listen")
 }
 
-fn tour(product: &str, sandbox: &str, data: Option<&Path>) -> String {
+fn tour(product: &str, sandbox: &str, data: Option<&Path>, password: &str) -> String {
     let kept = match data {
         Some(data) => format!("Everything is kept in {}.", data.display()),
         None => "Everything is forgotten at the end.".to_owned(),
@@ -141,6 +143,8 @@ A short tour
                          Where is my order 1001?    then    ana@example.com
                          I want to talk to a person
   4. See it live         in your inbox at {product}, and at the desk {sandbox}/desk/lark-supply
+
+  5. Be the operator     {product}/operator    any name, password  {password}
 
   A second organization: fern-goods, as Finn Fern, page Fern Goods. It has its own order 1001 of the same customer.
 

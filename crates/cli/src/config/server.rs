@@ -2,6 +2,7 @@
 
 use super::setting::Settings;
 use ipnet::IpNet;
+use secrecy::SecretString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Server {
     pub metrics_listen: Option<SocketAddr>,
     /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// What the operator's page asks for; `None`: there is no such page.
+    pub operator_password: Option<SecretString>,
     /// How much accepted work is done at once.
     pub workers: usize,
     /// How long a stopping server waits for what is under way.
@@ -40,6 +43,11 @@ impl Server {
             );
         }
         let trusted_proxies = settings.parse("AGENSTACK_TRUSTED_PROXIES", networks).unwrap_or_default();
+        settings.parse_secret("AGENSTACK_OPERATOR_PASSWORD", |text| match text.chars().count() {
+            16.. => Ok(()),
+            _ => Err("must have at least 16 characters".to_owned()),
+        });
+        let operator_password = settings.secret("AGENSTACK_OPERATOR_PASSWORD");
         let workers = settings.parse("AGENSTACK_WORKERS", |text| number(text, 1..=256)).unwrap_or(16);
         let secs = settings.parse("AGENSTACK_SHUTDOWN_SECS", |text| number(text, 0..=3600)).unwrap_or(20);
         Self {
@@ -48,6 +56,7 @@ impl Server {
             public_url: public_url.unwrap_or_else(|| PublicUrl::of(listen)),
             metrics_listen,
             trusted_proxies,
+            operator_password,
             workers,
             shutdown: Duration::from_secs(secs as u64),
         }

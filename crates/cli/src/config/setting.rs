@@ -30,6 +30,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("AGENSTACK_PUBLIC_URL", "server.public_url"),
     plain("AGENSTACK_METRICS_LISTEN", "server.metrics_listen"),
     plain("AGENSTACK_TRUSTED_PROXIES", "server.trusted_proxies"),
+    secret("AGENSTACK_OPERATOR_PASSWORD", "server.operator_password"),
     plain("AGENSTACK_WORKERS", "server.workers"),
     plain("AGENSTACK_SHUTDOWN_SECS", "server.shutdown_secs"),
     plain("AGENSTACK_DATA_DIR", "storage.data_dir"),

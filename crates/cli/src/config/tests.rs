@@ -308,6 +308,7 @@ fn debug_of_everything_shows_no_secret() {
         "AGENSTACK_SMTP_URL" => format!("smtps://ana:{CANARY}@mail.example.com"),
         "AGENSTACK_MASTER_KEY" => key(1),
         "AGENSTACK_MASTER_KEY_PREVIOUS" => key(2),
+        "AGENSTACK_OPERATOR_PASSWORD" => format!("{CANARY} and long enough"),
         _ => CANARY.to_owned(),
     };
     let mut all: BTreeMap<_, _> =

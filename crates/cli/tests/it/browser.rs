@@ -380,6 +380,8 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     lark.go(&format!("/orgs/{lark_org}")).await;
     lark.read("#checklist", "Everything is set up").await;
     lark.is_accessible("home").await;
+    lark.go(&format!("/orgs/{lark_org}/settings")).await;
+    lark.is_accessible("settings").await;
     lark.go("/orgs").await;
     lark.is_accessible("orgs").await;
     lark.go(&format!("/orgs/{fern_org}/inbox")).await;

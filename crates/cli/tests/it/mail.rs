@@ -164,6 +164,49 @@ both_databases! {
         assert!(mails[0].body.contains("connect it at") && mails[0].body.contains("uninstalled at the shop"), "{}", mails[0].body);
     }
 
+    async fn the_operator_reads_numbers_and_kept_mails_by_password_and_nobody_else_does(db: TestDb) {
+        const PASSWORD: &str = "of the operator: 0123456789";
+        let scene = Scene::with(db, &[("AGENSTACK_OPERATOR_PASSWORD", PASSWORD)]).await;
+        let lark = scene.connected("Lark Supply", LARK).await;
+        scene.write(LARK.page, "Bo Canary", "where is my parcel?").await;
+        scene.control(Method::POST, &format!("/shopify/{}/uninstall", LARK.shop()), None).await;
+        scene.settle().await;
+        scene.pass_time(60);
+        scene.settle().await;
+        let url = format!("{}/operator", scene.product);
+        let read = async |password: Option<&str>| {
+            let request = scene.http.get(&url);
+            let request = match password {
+                Some(password) => request.basic_auth("anybody", Some(password)),
+                None => request,
+            };
+            scene.browser().finish(request).await
+        };
+        let page = read(Some(PASSWORD)).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        for part in ["lark.supply@example.com", "Shopify was removed: lark-supply.myshopify.com", "kept", "AGENSTACK_SMTP_URL"] {
+            assert!(page.text.contains(part), "{part}: {}", page.text);
+        }
+        assert!(!page.text.contains("Bo Canary") && !page.text.contains("parcel"), "no customer");
+        for wrong in [None, Some(""), Some("of the operator: 0123456788"), Some("of the operator: 0123456789 ")] {
+            let refused = read(wrong).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{wrong:?}");
+            assert!(!refused.text.contains("lark"), "{}", refused.text);
+        }
+        assert_eq!(lark.browser.get("/operator").await.status, StatusCode::UNAUTHORIZED, "a member is no operator");
+        let mut last = StatusCode::OK;
+        for _ in 0..80 {
+            last = read(Some("guessed")).await.status;
+        }
+        assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(read(Some(PASSWORD)).await.status, StatusCode::OK, "who knows it is not locked out");
+    }
+
+    async fn without_a_password_there_is_no_operators_page(db: TestDb) {
+        let scene = Scene::on(db).await;
+        assert_eq!(scene.browser().get("/operator").await.status, StatusCode::NOT_FOUND);
+    }
+
     async fn a_pause_is_told_only_when_it_lasts(db: TestDb) {
         let scene = Scene::on(db).await;
         let _lark = scene.connected("Lark Supply", LARK).await;

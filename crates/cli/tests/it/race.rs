@@ -155,7 +155,7 @@ async fn a_holder_that_is_killed_between_the_answer_and_the_commit_leaves_a_conn
     let survivor = Node::start(&scene).await;
     // With AGENSTACK_TEST_REAL_TIME the lease runs out by itself; otherwise it is moved, as time would.
     let real = std::env::var_os("AGENSTACK_TEST_REAL_TIME").is_some();
-    for round in 0..times("AGENSTACK_TEST_KILLS", 5) {
+    for round in 0..times("AGENSTACK_TEST_KILLS", 25) {
         let mut holder = Node::start(&scene).await;
         expire(&scene).await;
         // The shop renews, and holds its answer back until the one who asked is dead.

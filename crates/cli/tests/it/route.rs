@@ -119,6 +119,7 @@ both_databases! {
                 Access::Signed(Provider::Shopify | Provider::Messenger | Provider::Kustomer) => {
                     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{name}");
                 }
+                Access::Operator => assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}: there is no password"),
                 _ if route.method == "GET" && !is_api(route) && !route.path.ends_with("/live") => {
                     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
                     assert!(answer.location.unwrap().starts_with("/login?next="), "{name}");

@@ -9,9 +9,11 @@ use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
 use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
+use crate::page::operator::{OperatorPage, Row as OperatorRow, Shown};
 use crate::page::privacy::{Requests, Row as RequestRow};
 use crate::page::settings::Settings;
 use agenstack_app::connect::PageChoice;
+use agenstack_app::operator::Mail;
 
 /// What somebody might write to get into a page.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
@@ -295,6 +297,33 @@ fn pages() -> Vec<(&'static str, String)> {
                     made: when(),
                     may_delete: true,
                     wrong: wrong(),
+                }
+                .render(),
+            ),
+        ),
+        (
+            "operator",
+            rendered(
+                OperatorPage {
+                    frame: plain(),
+                    version: "0",
+                    database: "sqlite",
+                    waiting: 1,
+                    states: vec!["Connected"],
+                    rows: vec![OperatorRow { title: "Shopify", set_up: true, counts: vec![1] }],
+                    mail: false,
+                    mails: vec![Shown {
+                        at: when(),
+                        mail: Mail {
+                            address: text(),
+                            subject: text(),
+                            body: text(),
+                            state: "kept".into(),
+                            at: agenstack_core::clock::Timestamp::from_millis(0),
+                            error: Some(text()),
+                        },
+                    }],
+                    next: Some(text()),
                 }
                 .render(),
             ),

@@ -129,7 +129,15 @@ impl Keyring {
     /// Makes the key that follows `former`, and lets the values be sealed anew. `false` if somebody else did it.
     pub(crate) async fn renew(&self, org: &OrgId, former: &DataKeyId) -> Result<bool, AppError> {
         let now = self.clock.now();
-        let id = DataKeyId::new(&self.ids, now, self.entropy.as_ref());
+        // The newest id is the key to seal with: a clock that is behind the one that named the former must not hide this one.
+        let mut ahead = 0;
+        let id = loop {
+            let id = DataKeyId::new(&self.ids, now.plus_millis(ahead), self.entropy.as_ref());
+            if id > *former {
+                break id;
+            }
+            ahead = ahead * 2 + 1;
+        };
         let made = self.vault.create_successor(&self.load(org, former).await?, &id, self.entropy.as_ref());
         let next = StoredKey { id, master_key_id: made.master_key_id, wrapped: made.wrapped };
         let mut tx = self.store.global().await?;

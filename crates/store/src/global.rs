@@ -1,6 +1,6 @@
 //! What crosses tenants: a short list that a reviewer reads whole.
 //!
-//! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), consuming an authorization
+//! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), how far their renewal is ([`renewal`]), consuming an authorization
 //! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]), leasing queued rows
 //! ([`queue`]) accounts on offer ([`transfer`]) and mails
 //! ([`outbox`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.

@@ -175,6 +175,10 @@ agenstack_store::both_databases! {
         assert_eq!(under_way(&db).await.resealed, 851);
         let newest = keyring.newest(small.org()).await.unwrap();
         assert_eq!(key_id_of(&sealed(&db, &small, &few).await).unwrap(), *newest.id());
+        // On a machine whose clock is behind, too, the new key is the newest.
+        clock.advance_millis(-60_000);
+        assert!(begin_one(&process(&db, &clock), small.org()).await.unwrap());
+        assert!(keyring.newest(small.org()).await.unwrap().id() > newest.id());
     }
 
     async fn a_value_that_does_not_open_is_told_and_keeps_its_key(db: TestDb) {

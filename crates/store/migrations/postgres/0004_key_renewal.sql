@@ -22,5 +22,7 @@ CREATE POLICY tenant ON key_renewals TO agenstack_app
 CREATE POLICY platform ON key_renewals TO agenstack_platform USING (true) WITH CHECK (true);
 
 -- The values themselves are sealed anew by the tenant's role, under its wall; only keys and progress are the platform's.
-GRANT SELECT, INSERT, UPDATE, DELETE ON key_renewals TO agenstack_platform;
+GRANT SELECT, INSERT, DELETE ON key_renewals TO agenstack_platform;
+GRANT UPDATE (key_id, place, bookmark, found, unreadable, resealed, pass_at, settled_at, next_at)
+    ON key_renewals TO agenstack_platform;
 GRANT DELETE ON organization_keys TO agenstack_platform;

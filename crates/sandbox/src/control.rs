@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Sandbox> {
         .route("/kustomer/{org}/conversations/{id}/{deed}", post(desk_deed))
         .route("/received", get(received).delete(forget_received))
         .route("/deliveries", get(deliveries))
+        .route("/tokens", get(tokens))
         .route("/settle", post(settle))
         .route("/faults", post(add_fault).delete(forget_faults))
 }
@@ -121,6 +122,28 @@ async fn signed(State(sandbox): State<Sandbox>, Path(person): Path<String>) -> R
         json!({"algorithm": "HMAC-SHA256", "issued_at": clock::now(), "expires": 0, "user_id": person.id});
     Json(json!({"signed_request": signed_request(&sandbox.settings().meta_app_secret, &payload)}))
         .into_response()
+}
+
+/// Every token, key and webhook secret that an answer of a provider carries now, so that a test can look for them where
+/// they must not be.
+async fn tokens(State(sandbox): State<Sandbox>) -> Response {
+    let world = sandbox.world();
+    let mut all: Vec<String> = Vec::new();
+    for shop in world.shops.values() {
+        all.extend(shop.permanent.iter().map(|(token, _)| token.clone()));
+        if let Some(grant) = &shop.grant {
+            all.extend([grant.access.clone(), grant.refresh.clone()]);
+            all.extend(grant.previous.iter().flat_map(|(access, refresh)| [access.clone(), refresh.clone()]));
+        }
+    }
+    all.extend(world.meta_tokens.keys().cloned());
+    for desk in world.desks.values() {
+        all.extend(desk.keys.iter().map(|k| k.text.clone()));
+        all.extend(desk.tokens.iter().flat_map(|t| [t.access.clone(), t.refresh.clone()]));
+        all.extend(desk.webhooks.iter().map(|w| w.token.clone()));
+    }
+    all.retain(|token| !token.is_empty());
+    Json(all).into_response()
 }
 
 #[derive(Deserialize)]

@@ -35,15 +35,16 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
             tracing::warn!("{name} is not set up; agenstack doctor tells which settings are missing");
         }
     }
+    // In the log: whoever starts the program reads its one line, that it is ready, and may close the pipe.
+    if let Some(address) = running.metrics {
+        tracing::info!(%address, "Prometheus' metrics are at /metrics");
+    }
     match running.address {
         Some(address) => output::say(&format!(
             "AgenStack is ready at {} (listening on {address})",
             running.app.public_url()
         )),
         None => output::say("AgenStack works on what was accepted"),
-    }
-    if let Some(address) = running.metrics {
-        output::say(&format!("Prometheus' metrics are at http://{address}/metrics"));
     }
     told_to_stop().await;
     tracing::info!("stopping");

@@ -1,9 +1,12 @@
 //! Nothing secret in the log: the built program, at its most talkative, with everything that happens in a day.
 
+use crate::privacy::{bytes, everything, holds, needle};
 use crate::scene::{LARK, Scene, client, environment, sandbox_for};
+use agenstack_app::care;
 use agenstack_sandbox::Walk;
+use agenstack_store::both_databases;
 use agenstack_store::testing::sqlite;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use tokio::net::TcpListener;
@@ -21,6 +24,10 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
     let log = folder.path().join("log");
     let mut all = environment(&settings, &db.url);
     all.insert("AGENSTACK_LISTEN".into(), listen.to_string());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = listener.local_addr().unwrap();
+    drop(listener);
+    all.insert("AGENSTACK_METRICS_LISTEN".into(), metrics.to_string());
     all.insert("AGENSTACK_LOG".into(), "json".into());
     all.insert("AGENSTACK_LOG_LEVEL".into(), "trace".into());
     let mut child = Command::new(env!("CARGO_BIN_EXE_agenstack"))
@@ -64,8 +71,13 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         http.post(format!("{sandbox}/control{path}")).json(&body).send().await.unwrap().json().await.unwrap()
     };
     // Refusals, faults and a hand-over are logged, too.
-    control("/faults", json!({"provider": "shopify", "operation": "orders", "status": 503, "times": 1}))
-        .await;
+    let talkative = json!({"errors": "canary-body", "error": {"message": "canary-body", "code": 2, "type": "canary-body"}});
+    for (provider, operation, status) in
+        [("shopify", "orders", 503), ("meta", "POST messages", 500), ("meta", "GET object", 400)]
+    {
+        let fault = json!({"provider": provider, "operation": operation, "status": status, "times": 1, "body": talkative});
+        control("/faults", fault).await;
+    }
     let mut psid = String::new();
     for text in ["canary-text hello", "order #1001 ana@example.com", "canary-text I want to talk to a human"]
     {
@@ -93,6 +105,11 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
     while call(http.get(&requests)).await.2.matches("\"done\"").count() < 3 {
         tick.tick().await;
     }
+    let tokens: Vec<String> =
+        http.get(format!("{sandbox}/control/tokens")).send().await.unwrap().json().await.unwrap();
+    assert!(tokens.len() > 6, "{}", tokens.len());
+    let metrics = http.get(format!("http://{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("agenstack_connections"), "{metrics}");
     child.kill().unwrap();
     child.wait().unwrap();
 
@@ -111,6 +128,7 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         "shpss_",
         "EAA",
         "canary-text",
+        "canary-body",
         "canary-mail",
         "canary horse",
         "canary wrong",
@@ -127,32 +145,106 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         &settings.meta_verify_token,
         &settings.kustomer_client_secret,
     ];
-    for secret in secrets {
+    for secret in secrets.into_iter().chain(tokens.iter().map(String::as_str)) {
         let line = log.lines().find(|l| l.contains(secret));
         assert!(line.is_none(), "{secret} is in the log: {}", line.unwrap_or_default());
+        assert!(!metrics.contains(secret), "{secret} is in the metrics");
     }
 }
 
-/// The pages and answers of one tenant hold no token either.
-#[tokio::test]
-async fn no_page_holds_a_token_or_key() {
-    let scene = Scene::on(sqlite().await).await;
-    let v = scene.connected("V", LARK).await;
-    scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
-    let conversation = v.conversation().await;
-    let org = &v.org;
-    for path in [
-        "/orgs".to_owned(),
-        format!("/orgs/{org}"),
-        format!("/orgs/{org}/integrations"),
-        format!("/orgs/{org}/inbox/{conversation}"),
-        format!("/orgs/{org}/events"),
-    ] {
-        let text = v.browser.get(&path).await.text;
-        for secret in
-            ["shpat_", "shprt_", "EAA", &scene.settings.shopify_api_secret, &scene.settings.meta_app_secret]
-        {
-            assert!(!text.contains(secret), "{path}: {secret}");
+/// Every token that a provider has given, wherever one might be.
+async fn tokens(scene: &Scene) -> Vec<String> {
+    let all = scene.control(Method::GET, "/tokens", None).await;
+    all.as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()).collect()
+}
+
+both_databases! {
+    async fn no_page_answer_or_row_holds_what_a_provider_gave_in_confidence_or_said_in_anger(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let v = scene.connected("V", LARK).await;
+        scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
+        let mut secrets = tokens(&scene).await;
+        scene.pass_time(3_100);
+        care::round(scene.running.app.clone()).await;
+        scene.pass_time(-3_100);
+        secrets.extend(tokens(&scene).await);
+        // Every provider complains at length about everything, in each way it can.
+        let said = json!({"errors": "canary-body", "error": {"message": "canary-body", "code": 190}, "error_description": "canary-body"});
+        secrets.push("canary-body".into());
+        for status in [400, 401, 402, 403, 404, 423, 429, 500, 503] {
+            for (provider, named) in [("shopify", "shopify"), ("meta", "messenger"), ("kustomer", "kustomer")] {
+                let fault = json!({"provider": provider, "status": status, "times": 2, "body": said});
+                scene.control(Method::POST, "/faults", Some(fault)).await;
+                let id = v.integration(named).await["id"].as_str().unwrap().to_owned();
+                let path = v.api(&format!("/integrations/{id}/test"));
+                let report = v.browser.post(&path, json!({})).await;
+                for secret in &secrets {
+                    assert!(!report.text.contains(secret), "{named} {status}: {secret}");
+                }
+                scene.control(Method::DELETE, "/faults", None).await;
+            }
+        }
+        secrets.extend([scene.settings.shopify_api_secret.clone(), scene.settings.meta_app_secret.clone()]);
+        let conversation = v.conversation().await;
+        let event = v.list("/events").await[0]["id"].as_str().unwrap().to_owned();
+        let connections: Vec<String> =
+            v.list("/integrations").await.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+        let mut paths = vec!["/orgs".to_owned()];
+        for page in ["", "/inbox", "/integrations", "/events", "/privacy", "/settings", "/integrations/messenger/pages"] {
+            paths.push(format!("/orgs/{}{page}", v.org));
+        }
+        paths.push(format!("/orgs/{}/inbox/{conversation}", v.org));
+        paths.push(format!("/orgs/{}/events/{event}", v.org));
+        for id in &connections {
+            paths.push(format!("/orgs/{}/integrations/{id}", v.org));
+            paths.push(v.api(&format!("/integrations/{id}/history")));
+        }
+        for what in ["", "/integrations", "/events", "/conversations", "/privacy", "/transfers", "/integrations/messenger/pages"] {
+            paths.push(v.api(what));
+        }
+        paths.push(v.api(&format!("/conversations/{conversation}/messages")));
+        paths.push(v.api(&format!("/events/{event}")));
+        for path in paths {
+            let answer = v.browser.get(&path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            for secret in &secrets {
+                assert!(!answer.text.contains(secret), "{path}: {secret}");
+            }
+        }
+        let metrics = agenstack_app::metric::render(&scene.running.app).await;
+        let stored = everything(&scene).await;
+        for secret in &secrets {
+            assert!(!metrics.contains(secret), "{secret} is in the metrics");
+            assert!(!holds(&stored, secret.as_bytes()), "{secret} is in the database");
+        }
+    }
+
+    async fn after_a_disconnection_neither_the_tokens_nor_what_they_were_sealed_into_are_in_the_database(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let v = scene.connected("V", LARK).await;
+        let plain = tokens(&scene).await;
+        let mut sealed = Vec::new();
+        for column in ["access_token", "refresh_token", "webhook_secret"] {
+            sealed.extend(bytes(&scene, &format!("SELECT {column} FROM integrations WHERE {column} IS NOT NULL")).await);
+        }
+        assert!(sealed.len() >= 6, "{}", sealed.len());
+        let before = everything(&scene).await;
+        assert!(sealed.iter().all(|s| holds(&before, &needle(&scene, s))), "they are there while it is connected");
+        for provider in ["shopify", "messenger", "kustomer"] {
+            let id = v.integration(provider).await["id"].as_str().unwrap().to_owned();
+            let ended = v.browser.send(Method::DELETE, &v.api(&format!("/integrations/{id}")), None).await;
+            assert_eq!(ended.status, StatusCode::NO_CONTENT);
+        }
+        scene.settle().await;
+        if let Some(pool) = scene.db.store.sqlite() {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await.unwrap();
+        }
+        let after = everything(&scene).await;
+        for token in &plain {
+            assert!(!holds(&after, token.as_bytes()), "a token is in the database");
+        }
+        for value in &sealed {
+            assert!(!holds(&after, &needle(&scene, value)), "a sealed token is still in the database");
         }
     }
 }

@@ -74,7 +74,7 @@ async fn export(tenant: &Tenant, request: &Value) -> Value {
 }
 
 /// A column of everything that matches, read past both walls.
-async fn bytes(scene: &Scene, sql: &str) -> Vec<Vec<u8>> {
+pub async fn bytes(scene: &Scene, sql: &str) -> Vec<Vec<u8>> {
     let sql = AssertSqlSafe(sql.to_owned());
     match (scene.db.store.sqlite(), scene.db.store.postgres()) {
         (Some(pool), _) => sqlx::query_scalar(sql).fetch_all(pool).await.unwrap(),
@@ -103,7 +103,7 @@ async fn change(scene: &Scene, sql: &str) {
 }
 
 /// Everything that is stored: SQLite's file and log byte by byte, every row of every table of PostgreSQL as text.
-async fn everything(scene: &Scene) -> Vec<u8> {
+pub async fn everything(scene: &Scene) -> Vec<u8> {
     if let Some(path) = scene.db.url.strip_prefix("sqlite://") {
         let mut all = std::fs::read(path).unwrap();
         all.extend(std::fs::read(format!("{path}-wal")).unwrap_or_default());
@@ -126,13 +126,13 @@ async fn everything(scene: &Scene) -> Vec<u8> {
 }
 
 /// What a sealed value begins with after its header: no two have it in common, and SQLite keeps it together.
-fn needle(scene: &Scene, sealed: &[u8]) -> Vec<u8> {
+pub fn needle(scene: &Scene, sealed: &[u8]) -> Vec<u8> {
     let from = 3 + usize::from(sealed[2]);
     let part = &sealed[from..from + 40];
     if scene.db.store.sqlite().is_some() { part.to_vec() } else { hex::encode(part).into_bytes() }
 }
 
-fn holds(all: &[u8], part: &[u8]) -> bool {
+pub fn holds(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|w| w == part)
 }
 

@@ -21,7 +21,7 @@ pub mod shopify;
 pub mod signature;
 
 pub use base::ConfigError;
-pub use error::{Kind, ProviderError};
+pub use error::{Kind, ProviderError, sentence};
 pub use grant::TokenGrant;
 pub use http::Http;
 pub use kustomer::{Kustomer, KustomerApp};

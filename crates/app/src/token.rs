@@ -15,7 +15,8 @@ use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, LastError, Provider, ShopDomain, Subdomain,
 };
 use agenstack_core::sealed::{Place, Sealed};
-use agenstack_providers::{Kind, ProviderError, TokenGrant};
+use agenstack_providers::kustomer::Client;
+use agenstack_providers::{Kind, KustomerApp, ProviderError, TokenGrant};
 use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -117,7 +118,7 @@ pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result
         |it: &Integration| matches!(it.status, ConnectionStatus::Connected | ConnectionStatus::Paused);
     let Some(it) = found.filter(cared) else { return Ok(()) };
     let tokens = read(app, org, &it).await?;
-    if is_renewable(&it, &tokens) {
+    if is_renewable(&it, &tokens) && asked_to_wait(app, &it, &tokens).is_none() {
         current(app, org, &it, Wanted::Newer(tokens.expires_at)).await?;
     }
     Ok(())
@@ -159,6 +160,11 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
         t.renew_at.filter(|at| t.renew_failures > 0 && *at > now && !claimed)
     };
     let tokens = read(app, org, it).await?;
+    if wanted == Wanted::Good
+        && let Some(e) = asked_to_wait(app, it, &tokens)
+    {
+        return Err(e.into());
+    }
     if good(&tokens, app.now()) || !is_renewable(it, &tokens) {
         return open(app, org, it, &tokens).await;
     }
@@ -193,6 +199,14 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
         tokio::time::sleep(PAUSE).await;
     }
     Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
+}
+
+/// The provider asked not to be called before a time that is still to come: what it said then, said again without asking.
+fn asked_to_wait(app: &App, it: &Integration, tokens: &Tokens) -> Option<ProviderError> {
+    let left = tokens.wait_until?.millis() - app.now().millis();
+    let mut e = ProviderError::new(it.provider, Kind::RateLimited, "rate_limited");
+    e.retry_after_secs = Some(u64::try_from(left).ok().filter(|left| *left > 0)?.div_ceil(1000));
+    Some(e)
 }
 
 /// The provider did not renew it a moment ago, and is not asked again before `until`: what lives may be used meanwhile.
@@ -253,7 +267,14 @@ async fn refresh(
         (None, Some(permanent)) => ("access_token", permanent),
         (None, None) => return Err(AppError::NotFound),
     };
-    let secret = app.keyring().open_secret(org.org(), place(&it.id, column), sealed).await?;
+    let secret = match app.keyring().open_secret(org.org(), place(&it.id, column), sealed).await {
+        Err(e @ AppError::Sealed(_)) => return unreadable(app, org, it, e).await,
+        other => other?,
+    };
+    let own = match own_client(app, org, it, old).await {
+        Err(e @ AppError::Sealed(_)) => return unreadable(app, org, it, e).await,
+        other => other?,
+    };
     let now = app.now();
     let answer = match &it.account_identifier {
         AccountIdentifier::Shopify { shop, .. } => {
@@ -265,7 +286,8 @@ async fn refresh(
         }
         AccountIdentifier::Kustomer { subdomain, .. } => {
             let subdomain = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
-            app.kustomer().refresh(&subdomain, &secret, now).await
+            let client = own.as_ref().map_or(Client::Platform, Client::Own);
+            app.kustomer().refresh(client, &subdomain, &secret, now).await
         }
         // A page token has no refresh token (`messenger.md` 1.5); there is nothing to renew.
         AccountIdentifier::Messenger { .. } => return Err(AppError::NotFound),
@@ -327,15 +349,28 @@ async fn open(app: &App, org: &OrgCtx, it: &Integration, tokens: &Tokens) -> Res
     };
     match app.keyring().open_secret(org.org(), place(&it.id, "access_token"), sealed).await {
         Ok(token) => Ok(Opened { token, expires_at: tokens.expires_at, renewable: is_renewable(it, tokens) }),
-        Err(e @ AppError::Sealed(_)) => {
-            // Plain text or another row's ciphertext in the column is never used; only a new authorization mends it.
-            let message = "The saved authorization could not be opened. Reconnect the account.";
-            record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into())
-                .await?;
-            Err(e)
-        }
+        Err(e @ AppError::Sealed(_)) => unreadable(app, org, it, e).await,
         Err(e) => Err(e),
     }
+}
+
+/// Plain text or another row's ciphertext in a column is never used; only a new authorization mends it.
+async fn unreadable<T>(app: &App, org: &OrgCtx, it: &Integration, e: AppError) -> Result<T, AppError> {
+    let message = "The saved authorization could not be opened. Reconnect the account.";
+    record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into()).await?;
+    Err(e)
+}
+
+/// The merchant's own app that the connection lives by, opened; `None` if it lives by something else.
+pub(crate) async fn own_client(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    tokens: &Tokens,
+) -> Result<Option<KustomerApp>, AppError> {
+    let (Some(id), Some(sealed)) = (&it.client_id, &tokens.sealed.client_secret) else { return Ok(None) };
+    let client_secret = app.keyring().open_secret(org.org(), place(&it.id, "client_secret"), sealed).await?;
+    Ok(Some(KustomerApp { client_id: id.clone(), client_secret }))
 }
 
 async fn succeeded(app: &App, org: &OrgCtx, it: &Integration) {
@@ -369,10 +404,27 @@ async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) ->
         org.id = %org.org(), integration.id = %it.id, provider = %it.provider, kind = e.kind.as_str(), code = e.code,
         status = e.status, "a provider call failed"
     );
+    if e.kind == Kind::RateLimited
+        && let Some(secs) = e.retry_after_secs.and_then(|secs| i64::try_from(secs).ok())
+    {
+        let mut tx = app.store().tenant(org).await?;
+        tx.integration_wait(&it.id, it.generation, app.now().plus_secs(secs)).await?;
+        tx.commit().await?;
+    }
     match state_after(e.kind, it.status) {
         Some(status) => record(app, org, it, status, e.code, e.plain()).await,
         None => Ok(()),
     }
+}
+
+/// Notes at a connection that works what does not work about it.
+pub(crate) async fn note(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    e: &ProviderError,
+) -> Result<(), AppError> {
+    record(app, org, it, ConnectionStatus::Connected, e.code, e.plain()).await
 }
 
 /// The state that a failed call leaves a connection in; `None` if the failure lies in the request and says nothing

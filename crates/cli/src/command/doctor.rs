@@ -99,7 +99,7 @@ fn public_url(config: &Config, found: &mut Findings) {
 }
 
 async fn hosts(config: &Config, found: &mut Findings) {
-    if let Err(error) = providers(config) {
+    if let Err(error) = providers(config, &agenstack_providers::Http::new()) {
         found.bad(format!("{error:#}"));
     }
     let not_set_up = |what: &str, names: &str| format!("{what} is not set up; set {names}");

@@ -32,14 +32,19 @@ pub struct KustomerApp {
 const MOST_CLIENT_BYTES: usize = 256;
 
 impl KustomerApp {
-    /// Reads what a merchant typed; `None` unless both are printable ASCII without space, of a likely length.
-    pub fn from_input(client_id: &str, client_secret: &SecretString) -> Option<Self> {
+    /// Reads what a merchant typed: printable ASCII without space, of a likely length. The error names what is not.
+    pub fn from_input(client_id: &str, client_secret: &SecretString) -> Result<Self, &'static str> {
         let (id, secret) = (client_id.trim(), client_secret.expose_secret().trim());
         let has_shape = |text: &str, least| {
             (least..=MOST_CLIENT_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
         };
-        (has_shape(id, 4) && has_shape(secret, 8))
-            .then(|| Self { client_id: id.to_owned(), client_secret: SecretString::from(secret.to_owned()) })
+        if !has_shape(id, 4) {
+            return Err("client_id");
+        }
+        if !has_shape(secret, 8) {
+            return Err("client_secret");
+        }
+        Ok(Self { client_id: id.to_owned(), client_secret: SecretString::from(secret.to_owned()) })
     }
 }
 

@@ -106,6 +106,14 @@ where
         }
         Err(e) => {
             failed(app, org, it, &e).await?;
+            // Nobody else of this account asks before, either. A renewal keeps a time of its own.
+            if e.kind == Kind::RateLimited
+                && let Some(secs) = e.retry_after_secs.and_then(|secs| i64::try_from(secs).ok())
+            {
+                let mut tx = app.store().tenant(org).await?;
+                tx.integration_wait(&it.id, it.generation, app.now().plus_secs(secs)).await?;
+                tx.commit().await?;
+            }
             Err(e.into())
         }
     }
@@ -118,7 +126,7 @@ pub(crate) async fn renew(app: &App, org: &OrgCtx, id: &IntegrationId) -> Result
         |it: &Integration| matches!(it.status, ConnectionStatus::Connected | ConnectionStatus::Paused);
     let Some(it) = found.filter(cared) else { return Ok(()) };
     let tokens = read(app, org, &it).await?;
-    if is_renewable(&it, &tokens) && asked_to_wait(app, &it, &tokens).is_none() {
+    if is_renewable(&it, &tokens) {
         current(app, org, &it, Wanted::Newer(tokens.expires_at)).await?;
     }
     Ok(())
@@ -404,13 +412,6 @@ async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) ->
         org.id = %org.org(), integration.id = %it.id, provider = %it.provider, kind = e.kind.as_str(), code = e.code,
         status = e.status, "a provider call failed"
     );
-    if e.kind == Kind::RateLimited
-        && let Some(secs) = e.retry_after_secs.and_then(|secs| i64::try_from(secs).ok())
-    {
-        let mut tx = app.store().tenant(org).await?;
-        tx.integration_wait(&it.id, it.generation, app.now().plus_secs(secs)).await?;
-        tx.commit().await?;
-    }
     match state_after(e.kind, it.status) {
         Some(status) => record(app, org, it, status, e.code, e.plain()).await,
         None => Ok(()),

@@ -9,6 +9,7 @@ mod browser;
 mod canary;
 mod care;
 mod crash;
+mod desk;
 mod ending;
 mod journey;
 mod mail;

@@ -84,7 +84,7 @@ impl Scene {
         Self::with(db, &[]).await
     }
 
-    /// With settings of its own beside the usual ones.
+    /// With settings of its own beside the usual ones; an empty one takes a usual one away.
     pub async fn with(db: TestDb, more: &[(&str, &str)]) -> Self {
         Self::over(db, Http::new(), more).await
     }
@@ -96,7 +96,12 @@ impl Scene {
         let (sandbox, settings) = sandbox_for(&product).await;
         let mut environment = environment(&settings, &db.url);
         environment.insert("AGENSTACK_PUBLIC_URL".into(), product.clone());
-        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        for (name, value) in more {
+            match *value {
+                "" => drop(environment.remove(*name)),
+                value => drop(environment.insert((*name).to_owned(), value.to_owned())),
+            }
+        }
         let config = Config::load(&Sources::from_environment(environment)).expect("the settings are right");
         let clock = Arc::new(ShiftedClock(AtomicI64::new(0)));
         let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy), http };

@@ -4,13 +4,14 @@
 //! its state. [`callback`] burns the row in one statement before anything leaves the house. Each provider has its
 //! own file for what lies between the code and the stored connection; `store` is the one place that stores it.
 
+pub(crate) mod hook;
 mod kustomer;
 mod messenger;
 mod reason;
 mod shopify;
 
 pub(crate) use kustomer::API_KEY;
-pub use kustomer::kustomer_api_key;
+pub use kustomer::{kustomer_api_key, kustomer_private_app};
 pub(crate) use messenger::OFFER_SECS;
 pub use messenger::{PageChoice, choose_page, pages};
 pub use reason::{reason_text, scope_text};
@@ -34,9 +35,10 @@ use agenstack_core::integration::{
 };
 use agenstack_core::policy::Action;
 use agenstack_core::sealed::{Place, Sealed};
-use agenstack_providers::TokenGrant;
+use agenstack_providers::kustomer::{Client, CreatedWebhook};
+use agenstack_providers::{KustomerApp, TokenGrant};
 use agenstack_store::StoreError;
-use agenstack_store::global::flow::Flow;
+use agenstack_store::global::flow::{Flow, FlowClient};
 use agenstack_store::global::transfer::Offered;
 use agenstack_store::tenant::integration::Ends;
 use base64::Engine;
@@ -119,17 +121,19 @@ fn random_text(app: &App) -> String {
 /// The role is too small, the provider is not set up, or the shop or subdomain has the wrong shape.
 pub async fn begin(app: &App, org: &OrgCtx, session: &Session, what: Begin) -> Result<String, AppError> {
     org.require(Action::IntegrationManage)?;
-    begin_flow(app, org, session, what, None).await
+    begin_flow(app, org, session, what, None, None).await
 }
 
 /// Begins to authorize a connection again. The flow is pinned: only the same account can come out of it.
 ///
 /// # Errors
-/// As [`begin`]; [`AppError::Conflict`] with `replace_key` for a connection that lives by an API key.
+/// As [`begin`]; [`AppError::Conflict`] with `replace_key` for a connection that lives by an API key, and with
+/// `replace_client` for one whose own app is not readable any more.
 pub async fn reconnect(app: &App, org: &OrgCtx, session: &Session, id: &str) -> Result<String, AppError> {
     org.require(Action::IntegrationManage)?;
     let it = crate::integration::get(app, org, id).await?;
     let mut what = Begin { provider: it.provider, shop: None, subdomain: None };
+    let mut client = None;
     match &it.account_identifier {
         AccountIdentifier::Shopify { shop, .. } => what.shop = Some(shop.clone()),
         AccountIdentifier::Messenger { .. } => {}
@@ -139,9 +143,15 @@ pub async fn reconnect(app: &App, org: &OrgCtx, session: &Session, id: &str) -> 
                 "This connection lives by an API key. Enter a new key for the same account to renew it.",
             ));
         }
-        AccountIdentifier::Kustomer { subdomain, .. } => what.subdomain = Some(subdomain.clone()),
+        AccountIdentifier::Kustomer { subdomain, method, .. } => {
+            what.subdomain = Some(subdomain.clone());
+            if method == kustomer::PRIVATE_APP {
+                kustomer::is_worth_trying(&it)?;
+                client = Some(kustomer::stored_client(app, org, &it).await?);
+            }
+        }
     }
-    begin_flow(app, org, session, what, Some(it.id)).await
+    begin_flow(app, org, session, what, client, Some(it.id)).await
 }
 
 async fn begin_flow(
@@ -149,12 +159,13 @@ async fn begin_flow(
     org: &OrgCtx,
     session: &Session,
     what: Begin,
+    own: Option<KustomerApp>,
     reconnects: Option<IntegrationId>,
 ) -> Result<String, AppError> {
     let id = new_id!(app, FlowId, org.now());
     let state = random_text(app);
     let redirect_uri = app.redirect_uri(what.provider);
-    let mut verifier = None;
+    let (mut verifier, mut client) = (None, None);
     let (account, url) = match what.provider {
         Provider::Shopify => {
             let shopify = app.shopify()?;
@@ -171,7 +182,7 @@ async fn begin_flow(
             (String::new(), app.messenger()?.dialog_url(&redirect_uri, &state, rerequest))
         }
         Provider::Kustomer => {
-            if !app.kustomer_oauth() {
+            if own.is_none() && !app.kustomer_oauth() {
                 return Err(AppError::NotSetUp(Provider::Kustomer));
             }
             let subdomain = subdomain(what.subdomain.as_deref().unwrap_or_default())?;
@@ -179,7 +190,14 @@ async fn begin_flow(
             let challenge = agenstack_providers::kustomer::pkce_challenge(&secret);
             let key = app.keyring().key(org.org()).await?;
             verifier = Some(key.seal(verifier_place(&id), secret.as_bytes(), app.entropy()));
-            let url = app.kustomer().authorize_url(&subdomain, &redirect_uri, &state, &challenge)?;
+            if let Some(own) = &own {
+                // Sealed from the first moment; the flow forgets it with its row.
+                let text = own.client_secret.expose_secret().as_bytes();
+                let secret = key.seal(client_place(&id), text, app.entropy());
+                client = Some(FlowClient { id: own.client_id.clone(), secret });
+            }
+            let through = own.as_ref().map_or(Client::Platform, Client::Own);
+            let url = app.kustomer().authorize_url(through, &subdomain, &redirect_uri, &state, &challenge)?;
             (subdomain.as_str().to_owned(), url)
         }
     };
@@ -192,6 +210,7 @@ async fn begin_flow(
         account,
         reconnects,
         verifier,
+        client,
         created_at: org.now(),
         expires_at: org.now().plus_secs(FLOW_SECS),
     };
@@ -203,6 +222,10 @@ async fn begin_flow(
 
 fn verifier_place(id: &FlowId) -> Place<'_> {
     Place { table: "oauth_flows", row: id.as_str(), column: "verifier" }
+}
+
+fn client_place(id: &FlowId) -> Place<'_> {
+    Place { table: "oauth_flows", row: id.as_str(), column: "client_secret" }
 }
 
 /// What a person calls their Kustomer account, or what is wrong with it.
@@ -283,8 +306,20 @@ pub(crate) struct Ready {
     pub scopes: Vec<String>,
     pub missing_scopes: Vec<String>,
     pub acting_user_id: Option<String>,
-    pub webhook: Option<(String, SecretString)>,
+    pub webhook: Hook,
     pub subscription: Subscription,
+    /// The merchant's own app, where it was authorized through one.
+    pub client: Option<KustomerApp>,
+}
+
+/// Where events of the account come from.
+pub(crate) enum Hook {
+    /// From no webhook of its own.
+    None,
+    /// From one that has just been made.
+    Made(CreatedWebhook),
+    /// From the one that is stored already.
+    Kept,
 }
 
 /// Where an account is to be stored.
@@ -337,10 +372,27 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     let seal = |column, secret: &SecretString| -> Sealed {
         key.seal(place(&id, column), secret.expose_secret().as_bytes(), app.entropy())
     };
+    let mut before = app.store().tenant_read(org).await?;
+    let former = before.integration_find(&id).await?;
+    let present = match &former {
+        Some(_) => before.integration_tokens(&id).await?.sealed.webhook_secret,
+        None => None,
+    };
+    drop(before);
+    let (webhook_id, webhook_secret, webhook_secret_previous) = match ready.webhook {
+        Hook::None => (None, None, None),
+        Hook::Made(made) => {
+            let previous = hook::replaced(app, org, &id, present.as_ref()).await?;
+            (Some(made.id), Some(seal("webhook_secret", &made.secret)), previous)
+        }
+        Hook::Kept => (former.and_then(|f| f.webhook_id), present, None),
+    };
     let tokens = SealedTokens {
         access_token: Some(seal("access_token", &ready.grant.access_token)),
         refresh_token: ready.grant.refresh_token.as_ref().map(|t| seal("refresh_token", t)),
-        webhook_secret: ready.webhook.as_ref().map(|(_, secret)| seal("webhook_secret", secret)),
+        webhook_secret,
+        webhook_secret_previous,
+        client_secret: ready.client.as_ref().map(|c| seal("client_secret", &c.client_secret)),
     };
     // The other organization agreed, and the account has just been authorized for this one: there it ends now.
     if let Some(from) = &ready.seat.from
@@ -367,8 +419,9 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
         generation: former.as_ref().map_or(1, |f| f.generation + 1),
         last_event_at: former.as_ref().and_then(|f| f.last_event_at),
         acting_user_id: ready.acting_user_id,
-        webhook_id: ready.webhook.map(|(id, _)| id),
+        webhook_id,
         subscription: None,
+        client_id: ready.client.map(|c| c.client_id),
     };
     let ends = Ends {
         refresh: ready.grant.refresh_expires_at,

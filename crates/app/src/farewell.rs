@@ -12,7 +12,8 @@ use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, PageId, Provider, ShopDomain, Subdomain,
 };
 use agenstack_core::sealed::{Place, Sealed};
-use agenstack_providers::{Kind, ProviderError};
+use agenstack_providers::kustomer::Client;
+use agenstack_providers::{Kind, KustomerApp, ProviderError};
 use agenstack_store::TenantTx;
 use agenstack_store::tenant::farewell::Farewell;
 use agenstack_store::tenant::integration::Tokens;
@@ -35,11 +36,10 @@ pub(crate) async fn prepare(
     let seen = app.store().tenant_read(org).await?.integration_tokens(&it.id).await?;
     let key = app.keyring().key(org.org()).await?;
     let id = new_id!(app, FarewellId, app.now());
-    let mut moved = [None, None];
-    let columns = ["access_token", "refresh_token"];
-    for ((column, sealed), to) in
-        columns.iter().zip([&seen.sealed.access_token, &seen.sealed.refresh_token]).zip(&mut moved)
-    {
+    let mut moved = [None, None, None];
+    let columns = ["access_token", "refresh_token", "client_secret"];
+    let from = [&seen.sealed.access_token, &seen.sealed.refresh_token, &seen.sealed.client_secret];
+    for ((column, sealed), to) in columns.iter().zip(from).zip(&mut moved) {
         let Some(sealed) = sealed else { continue };
         match app.keyring().open_secret(org.org(), token::place(&it.id, column), sealed).await {
             Ok(text) => {
@@ -50,7 +50,7 @@ pub(crate) async fn prepare(
             Err(e) => return Err(e),
         }
     }
-    let [access_token, refresh_token] = moved;
+    let [access_token, refresh_token, client_secret] = moved;
     // A page is let go by the app itself, without the page's token (`messenger.md` 1.10).
     if access_token.is_none() && it.provider != Provider::Messenger {
         return Ok(None);
@@ -62,6 +62,8 @@ pub(crate) async fn prepare(
         webhook_id: it.webhook_id.clone(),
         access_token,
         refresh_token,
+        client_id: it.client_id.clone(),
+        client_secret,
         created_at: app.now(),
     };
     Ok(Some((farewell, seen)))
@@ -212,11 +214,19 @@ where
             let shop = ShopDomain::parse(shop).ok_or(AppError::NotFound)?;
             app.shopify()?.refresh(&shop, &refresh, app.now()).await?
         }
-        AccountIdentifier::Kustomer { subdomain, .. } if app.kustomer_oauth() => {
+        AccountIdentifier::Kustomer { subdomain, .. } => {
             let account = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
-            app.kustomer().refresh(&account, &refresh, app.now()).await?
+            let secret = open("client_secret", &f.client_secret).await?;
+            let own = f.client_id.clone().zip(secret);
+            let own = own.map(|(client_id, client_secret)| KustomerApp { client_id, client_secret });
+            let client = match &own {
+                Some(own) => Client::Own(own),
+                None if app.kustomer_oauth() => Client::Platform,
+                None => return Err(refused.into()),
+            };
+            app.kustomer().refresh(client, &account, &refresh, app.now()).await?
         }
-        _ => return Err(refused.into()),
+        AccountIdentifier::Messenger { .. } => return Err(refused.into()),
     };
     // Stored before it is used, as with a living connection (`shopify.md` 1.7).
     let key = app.keyring().key(org.org()).await?;

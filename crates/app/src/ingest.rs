@@ -208,10 +208,14 @@ async fn from_kustomer(
     let Some(id) = IntegrationId::parse(integration) else { return Err(Refused::Signature) };
     let owned = app.store().global_read().await?.route_by_id(Provider::Kustomer, &id).await?;
     let Some(owned) = owned else { return Err(Refused::Signature) };
-    let Some(secret) = crate::integration::webhook_secret(app, &owned).await? else {
-        return Err(Refused::Signature);
-    };
-    app.kustomer().verify(headers, body, &secret).map_err(|e| unsigned(Provider::Kustomer, &e))?;
+    let mut verdict = Err(Refused::Signature);
+    for secret in crate::integration::webhook_secrets(app, &owned).await? {
+        verdict = app.kustomer().verify(headers, body, &secret).map_err(|e| unsigned(Provider::Kustomer, &e));
+        if verdict.is_ok() {
+            break;
+        }
+    }
+    verdict?;
     let parsed = json::parse(body).unwrap_or_default();
     let Some(event) = app.kustomer().parse_event(&parsed) else {
         // Signed and of no use to us; refusing it would get the webhook switched off (`kustomer.md` 3.3 no. 6).

@@ -2,6 +2,7 @@
 
 use crate::App;
 use crate::connect::audit;
+use crate::connect::hook::{self, Found};
 use crate::error::AppError;
 use crate::farewell;
 use crate::live::Topic;
@@ -227,33 +228,52 @@ pub(crate) async fn probe(app: &App, org: &OrgCtx, it: &Integration) -> Result<S
         AccountIdentifier::Kustomer { subdomain, .. } => {
             let kustomer = app.kustomer();
             let account = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
-            let (account, webhook) = (&account, it.webhook_id.as_deref());
-            let (missing, enabled) = token::call(app, org, it, |token: SecretString| async move {
+            let account = &account;
+            let (mut missing, found, token) = token::call(app, org, it, |token: SecretString| async move {
                 kustomer.verify_token(account, &token).await?;
-                let missing = kustomer.missing_roles(account, &token).await?;
-                let enabled = match webhook {
-                    Some(id) => kustomer.webhook_enabled(account, &token, id).await.unwrap_or(false),
-                    None => false,
-                };
-                Ok::<_, ProviderError>((missing, enabled))
+                let missing = kustomer.missing_roles(account, &token, &it.scopes).await?;
+                let found = hook::look_after(app, it, account, &token).await?;
+                Ok::<_, ProviderError>((missing, found, token))
             })
             .await?;
+            if let Found::Made(made) = &found {
+                let kept = hook::keep(app, org, it, made).await?;
+                hook::settle(app, it, account, &token, made, kept).await;
+            }
+            if matches!(found, Found::Refused(_)) && !missing.iter().any(|role| role == hook::ROLE) {
+                missing.push(hook::ROLE.to_owned());
+            }
             let mut tx = app.store().tenant(org).await?;
             tx.integration_scopes(&it.id, it.generation, &it.scopes, &missing).await?;
-            let found = if enabled { Subscription::Active } else { Subscription::Off };
-            tx.integration_subscription(&it.id, it.generation, found, app.now()).await?;
+            tx.integration_subscription(&it.id, it.generation, found.subscription(), app.now()).await?;
             tx.commit().await?;
-            Ok(match (missing.is_empty(), enabled) {
-                (true, true) => {
-                    format!("{account} answers, conversations can be handed over and answers come back.")
+            if let Found::Refused(Some(e)) = found {
+                token::note(app, org, it, &e).await?;
+                return Err(e.into());
+            }
+            let mended = match found {
+                Found::Enabled | Found::Made(_) => {
+                    " Its webhook had been off and was set again: your team's answers reach customers."
                 }
-                (false, _) => format!("{account} answers, but the role {} is missing.", missing.join(", ")),
-                (true, false) => format!(
-                    "{account} answers, but its webhook is off: your team's answers do not reach customers. Enter the key again to set it."
+                _ => "",
+            };
+            Ok(match missing.as_slice() {
+                [] => format!(
+                    "{account} answers, conversations can be handed over and answers come back.{mended}"
                 ),
+                missing => format!("{account} answers.{mended} {}", lacking(missing)),
             })
         }
     }
+}
+
+/// The roles that are missing, each with what it is for.
+fn lacking(roles: &[String]) -> String {
+    let each = roles.iter().map(|role| {
+        let purpose = crate::connect::scope_text(Provider::Kustomer, role);
+        format!("The role {role} is missing: {purpose}")
+    });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the provider knows of a disconnection.
@@ -367,14 +387,24 @@ pub(crate) async fn end(
     }
 }
 
-/// The secret that only this connection's webhooks are signed with, opened.
-pub(crate) async fn webhook_secret(
+/// The secrets that this connection's webhooks, and no others, are signed with, opened: the present one, and the one
+/// before it while what it signed may still be on its way.
+pub(crate) async fn webhook_secrets(
     app: &App,
     owned: &agenstack_store::global::routing::Owned,
-) -> Result<Option<SecretString>, AppError> {
-    let Some(sealed) = &owned.webhook_secret else { return Ok(None) };
-    let at = place(&owned.route.integration, "webhook_secret");
-    Ok(Some(app.keyring().open_secret(&owned.route.org, at, sealed).await?))
+) -> Result<Vec<SecretString>, AppError> {
+    let previous = owned.webhook_secret_previous.as_ref().filter(|p| p.until > app.now());
+    let sealed = [
+        ("webhook_secret", owned.webhook_secret.as_ref()),
+        ("webhook_secret_previous", previous.map(|p| &p.secret)),
+    ];
+    let mut opened = Vec::new();
+    for (column, sealed) in sealed {
+        let Some(sealed) = sealed else { continue };
+        let at = place(&owned.route.integration, column);
+        opened.push(app.keyring().open_secret(&owned.route.org, at, sealed).await?);
+    }
+    Ok(opened)
 }
 
 /// The connection of a provider's account, for a deed of that organization.

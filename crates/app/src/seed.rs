@@ -112,6 +112,7 @@ async fn connections(app: &App, i: u32, membership: Membership) -> Result<(), Ap
             last_event_at: None,
             acting_user_id: None,
             webhook_id: None,
+            client_id: None,
             subscription: Some((Subscription::Active, now)),
         };
         let tokens = SealedTokens { access_token: Some(token), ..SealedTokens::default() };

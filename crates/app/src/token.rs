@@ -16,7 +16,8 @@ use agenstack_core::integration::{
     AccountIdentifier, ConnectionStatus, Integration, LastError, Provider, ShopDomain, Subdomain,
 };
 use agenstack_core::sealed::{Place, Sealed};
-use agenstack_providers::{Kind, ProviderError, TokenGrant};
+use agenstack_providers::kustomer::Client;
+use agenstack_providers::{Kind, KustomerApp, ProviderError, TokenGrant};
 use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -107,6 +108,14 @@ where
         }
         Err(e) => {
             failed(app, org, it, &e).await?;
+            // Nobody else of this account asks before, either. A renewal keeps a time of its own.
+            if e.kind == Kind::RateLimited
+                && let Some(secs) = e.retry_after_secs.and_then(|secs| i64::try_from(secs).ok())
+            {
+                let mut tx = app.store().tenant(org).await?;
+                tx.integration_wait(&it.id, it.generation, app.now().plus_secs(secs)).await?;
+                tx.commit().await?;
+            }
             Err(e.into())
         }
     }
@@ -161,6 +170,11 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
         t.renew_at.filter(|at| t.renew_failures > 0 && *at > now && !claimed)
     };
     let tokens = read(app, org, it).await?;
+    if wanted == Wanted::Good
+        && let Some(e) = asked_to_wait(app, it, &tokens)
+    {
+        return Err(e.into());
+    }
     if good(&tokens, app.now()) || !is_renewable(it, &tokens) {
         return open(app, org, it, &tokens).await;
     }
@@ -226,6 +240,14 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
     Err(AppError::conflict("refreshing", "The connection is just being renewed. Try again in a moment."))
 }
 
+/// The provider asked not to be called before a time that is still to come: what it said then, said again without asking.
+fn asked_to_wait(app: &App, it: &Integration, tokens: &Tokens) -> Option<ProviderError> {
+    let left = tokens.wait_until?.millis() - app.now().millis();
+    let mut e = ProviderError::new(it.provider, Kind::RateLimited, "rate_limited");
+    e.retry_after_secs = Some(u64::try_from(left).ok().filter(|left| *left > 0)?.div_ceil(1000));
+    Some(e)
+}
+
 /// The provider did not renew it a moment ago, and is not asked again before `until`: what lives may be used meanwhile.
 async fn waiting(
     app: &App,
@@ -284,7 +306,14 @@ async fn refresh(
         (None, Some(permanent)) => ("access_token", permanent),
         (None, None) => return Err(AppError::NotFound),
     };
-    let secret = app.keyring().open_secret(org.org(), place(&it.id, column), sealed).await?;
+    let secret = match app.keyring().open_secret(org.org(), place(&it.id, column), sealed).await {
+        Err(e @ AppError::Sealed(_)) => return unreadable(app, org, it, e).await,
+        other => other?,
+    };
+    let own = match own_client(app, org, it, old).await {
+        Err(e @ AppError::Sealed(_)) => return unreadable(app, org, it, e).await,
+        other => other?,
+    };
     let now = app.now();
     let answer = match &it.account_identifier {
         AccountIdentifier::Shopify { shop, .. } => {
@@ -296,7 +325,8 @@ async fn refresh(
         }
         AccountIdentifier::Kustomer { subdomain, .. } => {
             let subdomain = Subdomain::parse(subdomain).ok_or(AppError::NotFound)?;
-            app.kustomer().refresh(&subdomain, &secret, now).await
+            let client = own.as_ref().map_or(Client::Platform, Client::Own);
+            app.kustomer().refresh(client, &subdomain, &secret, now).await
         }
         // A page token has no refresh token (`messenger.md` 1.5); there is nothing to renew.
         AccountIdentifier::Messenger { .. } => return Err(AppError::NotFound),
@@ -356,15 +386,28 @@ async fn open(app: &App, org: &OrgCtx, it: &Integration, tokens: &Tokens) -> Res
     };
     match app.keyring().open_secret(org.org(), place(&it.id, "access_token"), sealed).await {
         Ok(token) => Ok(Opened { token, expires_at: tokens.expires_at, renewable: is_renewable(it, tokens) }),
-        Err(e @ AppError::Sealed(_)) => {
-            // Plain text or another row's ciphertext in the column is never used; only a new authorization mends it.
-            let message = "The saved authorization could not be opened. Reconnect the account.";
-            record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into())
-                .await?;
-            Err(e)
-        }
+        Err(e @ AppError::Sealed(_)) => unreadable(app, org, it, e).await,
         Err(e) => Err(e),
     }
+}
+
+/// Plain text or another row's ciphertext in a column is never used; only a new authorization mends it.
+async fn unreadable<T>(app: &App, org: &OrgCtx, it: &Integration, e: AppError) -> Result<T, AppError> {
+    let message = "The saved authorization could not be opened. Reconnect the account.";
+    record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into()).await?;
+    Err(e)
+}
+
+/// The merchant's own app that the connection lives by, opened; `None` if it lives by something else.
+pub(crate) async fn own_client(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    tokens: &Tokens,
+) -> Result<Option<KustomerApp>, AppError> {
+    let (Some(id), Some(sealed)) = (&it.client_id, &tokens.sealed.client_secret) else { return Ok(None) };
+    let client_secret = app.keyring().open_secret(org.org(), place(&it.id, "client_secret"), sealed).await?;
+    Ok(Some(KustomerApp { client_id: id.clone(), client_secret }))
 }
 
 async fn succeeded(app: &App, org: &OrgCtx, it: &Integration) {
@@ -402,6 +445,16 @@ async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) ->
         Some(status) => record(app, org, it, status, e.code, e.plain()).await,
         None => Ok(()),
     }
+}
+
+/// Notes at a connection that works what does not work about it.
+pub(crate) async fn note(
+    app: &App,
+    org: &OrgCtx,
+    it: &Integration,
+    e: &ProviderError,
+) -> Result<(), AppError> {
+    record(app, org, it, ConnectionStatus::Connected, e.code, e.plain()).await
 }
 
 /// The state that a failed call leaves a connection in; `None` if the failure lies in the request and says nothing
@@ -442,7 +495,11 @@ mod tests {
     #[test]
     fn the_page_about_connections_tells_what_each_failure_leads_to() {
         let page = include_str!("../../../docs/connections.md");
-        let rows: Vec<Vec<&str>> = page
+        let (_, section) = page.split_once("\n## What a failed call means\n").expect("the section is there");
+        let rows: Vec<Vec<&str>> = section
+            .split("\n## ")
+            .next()
+            .expect("a split has a first part")
             .lines()
             .filter(|line| line.starts_with("| `"))
             .map(|line| line.split('|').map(str::trim).collect())

@@ -64,8 +64,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 ///
 /// # Errors
 /// If an address cannot be used.
-pub fn providers(config: &Config) -> anyhow::Result<Providers> {
-    let http = Http::new();
+pub fn providers(config: &Config, http: &Http) -> anyhow::Result<Providers> {
     let calls = http.tally();
     let shopify = config.shopify.app.as_ref().map(|app| {
         let app = ShopifyApp {
@@ -92,8 +91,9 @@ pub fn providers(config: &Config) -> anyhow::Result<Providers> {
         client_secret: app.client_secret.clone(),
     });
     let kustomer_oauth = app.is_some();
-    let kustomer = Kustomer::new(http, config.kustomer.url.as_str(), config.kustomer.api_url.as_str(), app)
-        .context("KUSTOMER_URL or KUSTOMER_API_URL cannot be used")?;
+    let kustomer =
+        Kustomer::new(http.clone(), config.kustomer.url.as_str(), config.kustomer.api_url.as_str(), app)
+            .context("KUSTOMER_URL or KUSTOMER_API_URL cannot be used")?;
     Ok(Providers {
         shopify: shopify.transpose()?,
         messenger: messenger.transpose()?,
@@ -114,18 +114,20 @@ pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
     }
 }
 
-/// Where time and randomness come from. Tests give their own.
+/// Where time, randomness and the way outside come from. Tests give their own.
 #[derive(Clone)]
 pub struct World {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// The way to the providers.
+    pub http: Http,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy) }
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), http: Http::new() }
     }
 }
 
@@ -150,7 +152,7 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
     let parts = Parts {
         store,
         vault,
-        providers: providers(config)?,
+        providers: providers(config, &world.http)?,
         clock: world.clock,
         entropy: world.entropy,
         public_url: public_url.as_str().to_owned(),

@@ -167,7 +167,7 @@ pub enum AccountIdentifier {
         org_id: String,
         /// The org's display name.
         org_name: String,
-        /// `api_key` or `oauth`.
+        /// `api_key`, `oauth` (the platform's app) or `private_app` (the merchant's own).
         method: String,
     },
 }
@@ -269,6 +269,9 @@ pub struct Integration {
     /// Whether events reach us, and when that was found.
     #[serde(skip)]
     pub subscription: Option<(Subscription, Timestamp)>,
+    /// The merchant's own app at the provider, where the connection lives by one; its secret is sealed.
+    #[serde(skip)]
+    pub client_id: Option<String>,
 }
 
 /// The sealed columns of a connection. Each opens only in its own row and column.
@@ -280,6 +283,19 @@ pub struct SealedTokens {
     pub refresh_token: Option<Sealed>,
     /// `integrations.webhook_secret`: the secret that only this connection's webhooks are signed with (Kustomer).
     pub webhook_secret: Option<Sealed>,
+    /// `integrations.webhook_secret_previous`.
+    pub webhook_secret_previous: Option<ReplacedSecret>,
+    /// `integrations.client_secret`: of the merchant's own app.
+    pub client_secret: Option<Sealed>,
+}
+
+/// A secret that was replaced: what was signed with it before may still be on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacedSecret {
+    /// The secret.
+    pub secret: Sealed,
+    /// Until when it is good.
+    pub until: Timestamp,
 }
 
 #[cfg(test)]

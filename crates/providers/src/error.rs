@@ -129,7 +129,7 @@ impl ProviderError {
     /// One plain sentence for people, with the remedy.
     pub fn plain(&self) -> String {
         let who = self.provider.title();
-        if let Some(text) = self.plain_by_code(who) {
+        if let Some(text) = by_code(self.provider, self.code, self.detail.as_deref()) {
             return text;
         }
         match self.kind {
@@ -179,11 +179,16 @@ impl ProviderError {
             }
         }
     }
+}
 
-    /// Sentences for codes whose remedy differs from that of their kind.
-    fn plain_by_code(&self, who: &str) -> Option<String> {
-        let detail = self.detail.as_deref().unwrap_or("unnamed");
-        Some(match self.code {
+/// The sentence of a code whose remedy differs from that of its kind; `None` for any other word.
+pub fn sentence(provider: Provider, code: &str) -> Option<String> {
+    by_code(provider, code, None)
+}
+
+fn by_code(provider: Provider, code: &str, detail: Option<&str>) -> Option<String> {
+    let (who, detail) = (provider.title(), detail.unwrap_or("unnamed"));
+    Some(match code {
             "no_refresh_token" => format!("{who} gave a token that cannot be renewed; the operator has to allow expiring offline tokens for the app."),
             "app_credentials_refused" => format!("{who} refused the platform's own app; the operator has to check its credentials and that the app is installed."),
             "not_set_up" => format!("{who} is not set up by the operator."),
@@ -192,17 +197,19 @@ impl ProviderError {
             "shop_not_found" => "Shopify does not find this shop or it is closed; open it again or connect the right one.".to_owned(),
             "page_restricted" => "Meta has restricted this page from sending for a while; see the page's support inbox, sending then comes back by itself.".to_owned(),
             "policy_block" => "Meta has blocked sending for a violation of its policy; see the page's quality tab and appeal there.".to_owned(),
-            "token_invalid" if self.provider == Provider::Messenger => "Facebook no longer accepts the authorization of this page, most often because the person who gave it logged in again and left the page unticked; reconnect, and leave every page ticked.".to_owned(),
+            "token_invalid" if provider == Provider::Messenger => "Facebook no longer accepts the authorization of this page, most often because the person who gave it logged in again and left the page unticked; reconnect, and leave every page ticked.".to_owned(),
             "person_checkpoint" | "person_unconfirmed" => "Facebook wants the person who connected the page to log in there and confirm the account; do that, then reconnect.".to_owned(),
             "fields_missing" => format!("Meta did not keep every webhook subscription of the page (missing: {detail}); reconnect with the full role on the page."),
             "thread_owned_elsewhere" => "Another app or the page's inbox holds this conversation; it has to be handed back before we can answer.".to_owned(),
             "wrong_recipient" => "This customer does not belong to this page; nothing was sent.".to_owned(),
             "wrong_region" => "This Kustomer key belongs to another region than the organization's address; check the subdomain and the key.".to_owned(),
+            "app_not_installed" => "Kustomer does not know your app in this account (Invalid Client); install the app there and check its client id, then connect again.".to_owned(),
+            "client_secret_refused" => "Kustomer refused the client secret of your app; make a new secret for the app and enter it on the page that connects Kustomer.".to_owned(),
+            "webhook_off" => format!("Kustomer has switched off the webhook that brings your team's answers, and it cannot be set again because a role is missing ({detail}); allow it, then press Test."),
             "webhook_refused" => "Kustomer refused one more webhook; an organization may have five: delete one under Settings, Platform, Outbound webhooks, then try again.".to_owned(),
             "host_refused" => format!("The configured address of {who} is not allowed; the operator has to correct it."),
             _ => return None,
         })
-    }
 }
 
 impl fmt::Display for ProviderError {

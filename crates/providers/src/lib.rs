@@ -22,7 +22,7 @@ pub mod signature;
 pub mod tally;
 
 pub use base::ConfigError;
-pub use error::{Kind, ProviderError};
+pub use error::{Kind, ProviderError, sentence};
 pub use grant::TokenGrant;
 pub use http::Http;
 pub use kustomer::{Kustomer, KustomerApp};

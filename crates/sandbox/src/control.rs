@@ -3,7 +3,7 @@
 use crate::deliver::Webhook;
 use crate::meta::webhook as meta;
 use crate::record::{Delivery, Fault, Received};
-use crate::sign::signed_request;
+use crate::sign::{random_hex, signed_request};
 use crate::state::Sandbox;
 use crate::{clock, kustomer, shopify};
 use axum::extract::{Path, Query, State};
@@ -25,9 +25,15 @@ pub(crate) fn routes() -> Router<Sandbox> {
         .route("/messenger/{page}/unsubscribe", post(unsubscribe))
         .route("/messenger/signed-request/{person}", get(signed))
         .route("/shopify/{shop}/webhook", post(shop_webhook))
+        .route("/shopify/{shop}/scopes", post(scopes))
         .route("/shopify/{shop}/{deed}", post(shop_deed))
         .route("/kustomer/{org}/revoke", post(revoke_desk))
         .route("/kustomer/{org}/keys", get(keys))
+        .route("/kustomer/{org}/private-app", get(own_app))
+        .route("/kustomer/{org}/private-app/{deed}", post(own_app_deed))
+        .route("/kustomer/{org}/webhooks", get(webhooks))
+        .route("/kustomer/{org}/webhooks/{deed}", post(webhook_deed))
+        .route("/kustomer/{org}/late", post(late))
         .route("/kustomer/{org}/conversations", get(conversations))
         .route("/kustomer/{org}/conversations/{id}/{deed}", post(desk_deed))
         .route("/received", get(received).delete(forget_received))
@@ -216,6 +222,21 @@ async fn shop_deed(State(sandbox): State<Sandbox>, Path((shop, deed)): Path<(Str
     done()
 }
 
+/// The merchant takes permissions away, and the shop tells of it.
+async fn scopes(
+    State(sandbox): State<Sandbox>,
+    Path(shop): Path<String>,
+    Json(left): Json<Vec<String>>,
+) -> Response {
+    let mut world = sandbox.world();
+    let Some(shop) = world.shops.get_mut(&shop) else { return absent() };
+    let Some(grant) = &mut shop.grant else { return absent() };
+    grant.scopes = left;
+    let body = shopify::webhook::sample(shop, "app/scopes_update");
+    shopify::webhook::tell(&sandbox, shop, "app/scopes_update", &body);
+    done()
+}
+
 async fn revoke_desk(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Response {
     let mut world = sandbox.world();
     let Some(desk) = world.desks.get_mut(&org) else { return absent() };
@@ -230,6 +251,68 @@ async fn keys(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Respon
     let keys: serde_json::Map<String, Value> =
         desk.keys.iter().map(|k| (k.kind.to_owned(), json!(k.text))).collect();
     Json(Value::Object(keys)).into_response()
+}
+
+/// The app that the account registered for itself.
+async fn own_app(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Response {
+    let world = sandbox.world();
+    let Some(desk) = world.desks.get(&org) else { return absent() };
+    let app = &desk.own_app;
+    Json(json!({"client_id": app.client_id, "client_secret": app.client_secret, "installed": app.installed}))
+        .into_response()
+}
+
+async fn own_app_deed(State(sandbox): State<Sandbox>, Path((org, deed)): Path<(String, String)>) -> Response {
+    let mut world = sandbox.world();
+    let Some(desk) = world.desks.get_mut(&org) else { return absent() };
+    match deed.as_str() {
+        "install" => desk.own_app.installed = true,
+        "uninstall" => desk.own_app.installed = false,
+        "new-secret" => desk.own_app.client_secret = random_hex(24),
+        _ => return absent(),
+    }
+    done()
+}
+
+/// The account's webhooks, without their secrets.
+async fn webhooks(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Response {
+    let world = sandbox.world();
+    let Some(desk) = world.desks.get(&org) else { return absent() };
+    let list = desk.webhooks.iter().map(|h| json!({"id": h.id, "url": h.url, "enabled": h.enabled}));
+    Json(list.collect::<Vec<_>>()).into_response()
+}
+
+/// Kustomer switches webhooks off that fail; somebody deletes one by hand, or makes as many as there may be.
+async fn webhook_deed(State(sandbox): State<Sandbox>, Path((org, deed)): Path<(String, String)>) -> Response {
+    let mut world = sandbox.world();
+    let Some(desk) = world.desks.get_mut(&org) else { return absent() };
+    match deed.as_str() {
+        "off" => desk.webhooks.iter_mut().for_each(|h| h.enabled = false),
+        "forget" => desk.webhooks.clear(),
+        "fill" => kustomer::webhook::fill(desk),
+        _ => return absent(),
+    }
+    done()
+}
+
+#[derive(Deserialize)]
+struct Late {
+    /// The webhook that was there when it happened.
+    url: String,
+    secret_of: String,
+}
+
+/// A delivery that was signed by a webhook which may be gone by now; answers with the product's status.
+async fn late(State(sandbox): State<Sandbox>, Path(org): Path<String>, Json(ask): Json<Late>) -> Response {
+    let webhook = {
+        let world = sandbox.world();
+        let Some(desk) = world.desks.get(&org) else { return absent() };
+        match kustomer::webhook::late(desk, &ask.url, &ask.secret_of) {
+            Some(webhook) => webhook,
+            None => return absent(),
+        }
+    };
+    Json(json!({"status": sandbox.post(&webhook).await})).into_response()
 }
 
 async fn conversations(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Response {

@@ -5,6 +5,7 @@ use crate::meta::webhook as meta;
 use crate::record::Received;
 use crate::shopify::webhook as shop_hook;
 use crate::state::Sandbox;
+use crate::world::desk::OwnApp;
 use crate::world::people::{ChatMessage, psid};
 use askama::Template;
 use axum::Router;
@@ -374,6 +375,7 @@ struct Handed {
 struct DeskPage {
     org: String,
     title: String,
+    app: OwnApp,
     conversations: Vec<Handed>,
 }
 
@@ -407,7 +409,8 @@ async fn desk(State(sandbox): State<Sandbox>, Path(org): Path<String>) -> Respon
         }
     });
     let conversations = handed.collect();
-    Html(DeskPage { title: desk.title.clone(), org, conversations }).into_response()
+    Html(DeskPage { title: desk.title.clone(), app: desk.own_app.clone(), org, conversations })
+        .into_response()
 }
 
 #[derive(Deserialize)]

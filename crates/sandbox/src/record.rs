@@ -3,6 +3,7 @@
 use crate::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// One call that a provider received. Says whose token it carried, never the token.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +47,11 @@ pub(crate) struct Fault {
     pub body: Option<Value>,
     #[serde(default)]
     pub retry_after: Option<u32>,
+    /// More headers of the answer.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub ends: Ends,
     #[serde(default)]
     pub delay_ms: u64,
     /// The call is executed, and its answer is held back this long.
@@ -54,6 +60,21 @@ pub(crate) struct Fault {
     /// The call is executed, and its answer is lost.
     #[serde(default)]
     pub lose_answer: bool,
+}
+
+/// How the answer to a faulty call ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ends {
+    /// As it should.
+    #[default]
+    Whole,
+    /// In the middle of its body.
+    Cut,
+    /// Whole, and it is no JSON.
+    Garbage,
+    /// Never: nothing is said until whoever asked hangs up.
+    Never,
 }
 
 fn outage() -> u16 {

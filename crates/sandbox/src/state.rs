@@ -1,12 +1,14 @@
 //! What all handlers share.
 
 use crate::deliver::Lanes;
-use crate::record::{Received, Record};
+use crate::record::{Ends, Received, Record};
 use crate::settings::Settings;
 use crate::world::World;
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode};
+use futures::stream;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -62,7 +64,7 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     pub status: u16,
     pub body: Value,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Answer {
@@ -86,8 +88,9 @@ impl Sandbox {
                     fault.body.clone().unwrap_or_else(|| serde_json::json!({"errors": "emulated fault"}));
                 let mut failed = Answer::new(fault.status, body);
                 if let Some(secs) = fault.retry_after {
-                    failed.headers.push(("retry-after", secs.to_string()));
+                    failed.headers.push(("retry-after".into(), secs.to_string()));
                 }
+                failed.headers.extend(fault.headers.clone());
                 failed
             }
             _ => answer(self),
@@ -109,17 +112,29 @@ impl Sandbox {
         {
             tokio::time::sleep(Duration::from_millis(fault.hold_ms)).await;
         }
-        if fault.is_some_and(|f| f.lose_answer) {
+        if fault.as_ref().is_some_and(|f| f.lose_answer) {
             // A gateway between the two lost it: whoever asked cannot know what was done.
             return (StatusCode::BAD_GATEWAY, "").into_response();
+        }
+        let ends = fault.map(|f| f.ends).unwrap_or_default();
+        if ends == Ends::Never {
+            std::future::pending::<()>().await;
         }
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = match (status, answer.body) {
             (StatusCode::NO_CONTENT, _) => status.into_response(),
-            (_, body) => (status, Json(body)).into_response(),
+            (_, body) => match ends {
+                Ends::Cut => {
+                    let half = Bytes::from_static(b"{\"data\": {\"id\": ");
+                    let broken = std::io::Error::other("emulated fault");
+                    (status, Body::from_stream(stream::iter([Ok(half), Err(broken)]))).into_response()
+                }
+                Ends::Garbage => (status, "<!doctype html><title>Sorry</title>").into_response(),
+                Ends::Whole | Ends::Never => (status, Json(body)).into_response(),
+            },
         };
         for (name, value) in answer.headers {
-            if let Ok(value) = HeaderValue::from_str(&value) {
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
                 response.headers_mut().insert(name, value);
             }
         }

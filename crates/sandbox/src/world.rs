@@ -30,6 +30,8 @@ pub(crate) struct Code {
     pub scopes: Vec<String>,
     /// Meta: the pages that were ticked.
     pub pages: Vec<String>,
+    /// Kustomer: the app it was given to.
+    pub client: Option<String>,
     /// Kustomer: the PKCE challenge.
     pub challenge: Option<String>,
     pub expires_at: i64,

@@ -12,7 +12,9 @@ use agenstack_core::clock::{Clock, ManualClock, Timestamp};
 use agenstack_core::ctx::{Actor, Ctx, OrgCtx};
 use agenstack_core::entropy::{Entropy, OsEntropy, SeededEntropy, bytes};
 use agenstack_core::id::{EventId, IdMaker, IntegrationId, OrgId, RequestId, UserId};
-use agenstack_core::integration::{AccountIdentifier, ConnectionStatus, Integration, Provider, SealedTokens};
+use agenstack_core::integration::{
+    AccountIdentifier, ConnectionStatus, Integration, Provider, ReplacedSecret, SealedTokens,
+};
 use agenstack_core::org::{Membership, Organization, User};
 use agenstack_core::policy::Role;
 use agenstack_core::sealed::Sealed;
@@ -316,6 +318,7 @@ impl World {
             acting_user_id: Some("acting".into()),
             webhook_id: Some("hook".into()),
             subscription: None,
+            client_id: Some("client".into()),
         }
     }
 
@@ -364,5 +367,10 @@ pub fn tokens(word: &str) -> SealedTokens {
         access_token: Some(sealed(&format!("{word} access"))),
         refresh_token: Some(sealed(&format!("{word} refresh"))),
         webhook_secret: Some(sealed(&format!("{word} secret"))),
+        webhook_secret_previous: Some(ReplacedSecret {
+            secret: sealed(&format!("{word} previous")),
+            until: Timestamp::from_millis(1_900_000_000_000),
+        }),
+        client_secret: Some(sealed(&format!("{word} client"))),
     }
 }

@@ -60,6 +60,7 @@ const SAID: &[Said] = &[
     said("DELETE /api/organizations/{org}/integrations/{id}/transfer", "Take a release back (owners only)", None, "204", None, &[]),
     said("GET /api/organizations/{org}/transfers", "Accounts that other organizations have released to this one", None, "200", Some("OnOfferList"), &[]),
     said("DELETE /api/organizations/{org}/transfers/{id}", "Decline a released account", None, "204", None, &[]),
+    said("POST /api/organizations/{org}/integrations/kustomer/private-app", "Begin to connect Kustomer through an app of the account's own", Some("PrivateApp"), "200", Some("Location"), &[]),
     said("POST /api/organizations/{org}/integrations/{id}/test", "Call the provider with the connection's token", None, "200", Some("TestReport"), &[]),
     said("POST /api/organizations/{org}/integrations/{id}/reconnect", "Begin to authorize the same account again", None, "200", Some("Location"), &[]),
     said("DELETE /api/organizations/{org}/integrations/{id}", "Disconnect: tell the provider, cancel what waits, erase the tokens", None, "204", None, &[]),

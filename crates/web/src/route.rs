@@ -95,6 +95,7 @@ routes! {
     GET "/api/organizations/{org}/integrations/messenger/pages" Org(IntegrationManage) => api::integration::pages;
     POST "/api/organizations/{org}/integrations/messenger/pages" Org(IntegrationManage) => api::integration::choose_page;
     POST "/api/organizations/{org}/integrations/kustomer/api-key" Org(IntegrationManage) => api::integration::api_key;
+    POST "/api/organizations/{org}/integrations/kustomer/private-app" Org(IntegrationManage) => api::integration::private_app;
     GET "/api/organizations/{org}/integrations/{id}/history" Org(IntegrationRead) => api::integration::history;
     POST "/api/organizations/{org}/integrations/{id}/transfer" Org(IntegrationTransfer) => api::integration::release;
     DELETE "/api/organizations/{org}/integrations/{id}/transfer" Org(IntegrationTransfer) => api::integration::withdraw;
@@ -147,6 +148,7 @@ routes! {
     GET "/orgs/{org}/integrations" Org(IntegrationRead) => page::integration::list;
     GET "/orgs/{org}/integrations/{provider}/connect" Org(IntegrationManage) => page::connect::before;
     POST "/orgs/{org}/integrations/kustomer/api-key" Org(IntegrationManage) => page::connect::api_key;
+    POST "/orgs/{org}/integrations/kustomer/private-app" Org(IntegrationManage) => page::connect::private_app;
     GET "/orgs/{org}/integrations/messenger/pages" Org(IntegrationManage) => page::connect::pages;
     POST "/orgs/{org}/integrations/messenger/pages" Org(IntegrationManage) => page::connect::choose_page;
     GET "/orgs/{org}/integrations/{id}" Org(IntegrationRead) => page::connection::one;

@@ -1,6 +1,6 @@
 //! Facebook Pages: the consent gives a list, the person chooses from it (`messenger.md` 1.4 to 1.10).
 
-use super::{Ready, Refusal, as_error, seat_for, store};
+use super::{Hook, Ready, Refusal, as_error, seat_for, store};
 use crate::App;
 use crate::error::AppError;
 use agenstack_core::ctx::OrgCtx;
@@ -171,7 +171,8 @@ pub async fn choose_page(app: &App, org: &OrgCtx, page_id: &str) -> Result<Integ
             scopes: offer.scopes.clone(),
             missing_scopes: Vec::new(),
             acting_user_id: Some(offer.acting_user_id.clone()),
-            webhook: None,
+            webhook: Hook::None,
+            client: None,
             subscription: Subscription::Active,
         };
         store(app, org, ready).await

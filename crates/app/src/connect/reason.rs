@@ -64,6 +64,9 @@ pub fn reason_text(provider: Provider, reason: &str) -> String {
     if let Some((_, text)) = REASONS.iter().find(|(word, _)| *word == reason) {
         return text.replace("{who}", provider.title());
     }
+    if let Some(text) = agenstack_providers::sentence(provider, reason) {
+        return text;
+    }
     let kind = match reason {
         "grant_refused" => Kind::GrantRejected,
         "outage" | "connect_failed" | "timed_out" | "connection_lost" => Kind::Unavailable,
@@ -71,12 +74,7 @@ pub fn reason_text(provider: Provider, reason: &str) -> String {
         "permission_missing" => Kind::Forbidden,
         "account_stopped" => Kind::Paused,
         "token_invalid" => Kind::Unauthorized,
-        "no_refresh_token" => {
-            return ProviderError::new(provider, Kind::Rejected, "no_refresh_token").plain();
-        }
-        "app_credentials_refused" => {
-            return ProviderError::new(provider, Kind::Rejected, "app_credentials_refused").plain();
-        }
+        "answer_unreadable" | "answer_unexpected" | "answer_too_large" => Kind::Malformed,
         _ => return format!("{} could not be connected. Nothing was changed; try again.", provider.title()),
     };
     ProviderError::new(provider, kind, "").plain()

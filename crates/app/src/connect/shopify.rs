@@ -1,6 +1,6 @@
 //! A shop, from the signed return to the stored connection (`shopify.md` 1.10, last paragraph).
 
-use super::{Ready, Refusal, seat_for, store};
+use super::{Hook, Ready, Refusal, seat_for, store};
 use crate::App;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::integration::{AccountIdentifier, Provider, ShopDomain, Subscription};
@@ -97,7 +97,8 @@ pub(super) async fn finish(app: &App, org: &OrgCtx, flow: &Flow, raw_query: &str
         subscription: if missing.is_empty() { Subscription::Active } else { Subscription::Refused },
         missing_scopes: missing,
         acting_user_id: None,
-        webhook: None,
+        webhook: Hook::None,
+        client: None,
     };
     store(app, org, ready).await.map(drop)
 }

@@ -124,7 +124,7 @@ async fn serves_metrics(address: SocketAddr) -> std::io::Result<bool> {
 }
 
 async fn hosts(config: &Config, found: &mut Findings) {
-    if let Err(error) = providers(config) {
+    if let Err(error) = providers(config, &agenstack_providers::Http::new()) {
         found.bad(format!("{error:#}"));
     }
     let not_set_up = |what: &str, names: &str| format!("{what} is not set up; set {names}");

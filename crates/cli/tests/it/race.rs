@@ -10,6 +10,7 @@ use agenstack_core::ctx::{Actor, OrgCtx, QueuedFor};
 use agenstack_core::entropy::OsEntropy;
 use agenstack_core::id::OrgId;
 use agenstack_core::integration::ShopDomain;
+use agenstack_providers::Http;
 use agenstack_store::both_databases;
 use agenstack_store::testing::postgres;
 use futures::future::join_all;
@@ -31,10 +32,10 @@ both_databases! {
         let mut settings = environment(&scene.settings, &scene.db.url);
         settings.insert("AGENSTACK_PUBLIC_URL".into(), scene.product.clone());
         let config = Config::load(&Sources::from_environment(settings)).unwrap();
-        let world = World { clock: scene.clock.clone(), entropy: Arc::new(OsEntropy) };
+        let world = World { clock: scene.clock.clone(), entropy: Arc::new(OsEntropy), http: Http::new() };
         let other = start(&config, Role::Web, None, world).await.unwrap();
         // The cheapest call there is: the emulated shop counts what each costs.
-        let shopify = providers(&config).unwrap().shopify.unwrap();
+        let shopify = providers(&config, &Http::new()).unwrap().shopify.unwrap();
         let shop = ShopDomain::parse(&LARK.shop()).unwrap();
 
         let org = QueuedFor::row(OrgId::parse(&lark.org).unwrap());

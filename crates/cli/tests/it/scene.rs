@@ -5,6 +5,7 @@ use agenstack::wiring::{Role, Running, World, start};
 use agenstack_app::worker;
 use agenstack_core::clock::{Clock, SystemClock, Timestamp};
 use agenstack_core::entropy::OsEntropy;
+use agenstack_providers::Http;
 use agenstack_sandbox::{Settings, Walk};
 use agenstack_store::testing::TestDb;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
@@ -83,17 +84,27 @@ impl Scene {
         Self::with(db, &[]).await
     }
 
-    /// With settings of its own beside the usual ones.
+    /// With settings of its own beside the usual ones; an empty one takes a usual one away.
     pub async fn with(db: TestDb, more: &[(&str, &str)]) -> Self {
+        Self::over(db, Http::new(), more).await
+    }
+
+    /// The same over another way to the providers, such as one of less patience.
+    pub async fn over(db: TestDb, http: Http, more: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let product = format!("http://{}", listener.local_addr().expect("an address"));
         let (sandbox, settings) = sandbox_for(&product).await;
         let mut environment = environment(&settings, &db.url);
         environment.insert("AGENSTACK_PUBLIC_URL".into(), product.clone());
-        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        for (name, value) in more {
+            match *value {
+                "" => drop(environment.remove(*name)),
+                value => drop(environment.insert((*name).to_owned(), value.to_owned())),
+            }
+        }
         let config = Config::load(&Sources::from_environment(environment)).expect("the settings are right");
         let clock = Arc::new(ShiftedClock(AtomicI64::new(0)));
-        let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy) };
+        let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy), http };
         let running = start(&config, Role::Web, Some(listener), world).await.expect("the server starts");
         Self { product, sandbox, settings, running, clock, http: client(), db }
     }

@@ -1,6 +1,7 @@
 //! The calls to an account (`kustomer.md` 2). Whatever writes looks first, by our own id: a POST cannot be repeated
-//! safely, and a lost answer is followed by another try (2.4).
+//! safely, and a lost answer is followed by another try (2.4). Whoever is asked to slow down asks nothing more.
 
+use super::role::uncovered;
 use super::{Kustomer, unexpected};
 use crate::error::{Kind, ProviderError};
 use crate::json;
@@ -62,6 +63,17 @@ pub struct Turn<'a> {
     pub sent_at: Timestamp,
 }
 
+/// How a webhook is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookState {
+    /// It delivers.
+    On,
+    /// Kustomer has switched it off, as it does with those that fail (`kustomer.md` 3.2).
+    Off,
+    /// There is none with this id.
+    Gone,
+}
+
 /// A webhook that has just been made.
 #[derive(Clone, Debug)]
 pub struct CreatedWebhook {
@@ -74,6 +86,10 @@ pub struct CreatedWebhook {
 /// A value inside one path segment.
 fn segment(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+fn is_off(webhook: &Value) -> bool {
+    webhook.pointer("/data/attributes/enabled") == Some(&Value::Bool(false))
 }
 
 fn id_of(body: &Value) -> Result<String, ProviderError> {
@@ -114,18 +130,23 @@ impl Kustomer {
         let user = self.get(org, token, "/v1/users/current").await?;
         let org_id = json::text(&user, "/data/relationships/org/data/id").ok_or_else(unexpected)?;
         // Cosmetic: what it needs is not established, so that any refusal only leaves the name out.
-        let named = self.get(org, token, &format!("/v1/orgs/{}", segment(&org_id))).await.ok();
+        let named = match self.get(org, token, &format!("/v1/orgs/{}", segment(&org_id))).await {
+            Err(e) if e.kind == Kind::RateLimited => return Err(e),
+            other => other.ok(),
+        };
         let org_name = named.and_then(|o| {
             json::text(&o, "/data/attributes/displayName").or_else(|| json::text(&o, "/data/attributes/name"))
         });
         Ok(Identity { user_id: id_of(&user)?, org_id, org_name })
     }
 
-    /// The roles that cheap reads find missing (`kustomer.md` 1.6, step 5).
+    /// The needed roles that are not among the granted ones, or that cheap reads find missing (`kustomer.md` 1.6,
+    /// step 5). A read that works counts more than what was granted.
     pub async fn missing_roles(
         &self,
         org: &Subdomain,
         token: &SecretString,
+        granted: &[String],
     ) -> Result<Vec<String>, ProviderError> {
         let probes = [
             ("/v1/conversations?pageSize=1", "org.permission.conversation.read"),
@@ -133,15 +154,17 @@ impl Kustomer {
             ("/v1/teams?pageSize=1", "org.permission.team.read"),
             ("/v1/outbound-webhooks", "org.permission.outbound_webhook.read"),
         ];
-        let mut missing = Vec::new();
+        let mut missing = uncovered(granted);
         for (path, role) in probes {
+            missing.retain(|m| *m != role);
             match absent(self.get(org, token, path).await) {
                 Ok(_) => {}
-                Err(e) if e.kind == Kind::Forbidden => missing.push(role.to_owned()),
+                Err(e) if e.kind == Kind::Forbidden => missing.push(role),
                 Err(e) => return Err(e),
             }
         }
-        Ok(missing)
+        missing.sort_unstable();
+        Ok(missing.into_iter().map(str::to_owned).collect())
     }
 
     /// The customer with our id, or with this address; made if there is none (`kustomer.md` 2.3, 2.5).
@@ -162,6 +185,7 @@ impl Kustomer {
         }
         match self.post(org, token, "/v1/customers", &body).await {
             Ok(made) => id_of(&made),
+            Err(e) if e.kind == Kind::RateLimited => Err(e),
             // Somebody else made it meanwhile, or the answer was lost: it is there now, or the error stands.
             Err(e) => self.customer_find(org, token, external_id, email).await?.ok_or(e),
         }
@@ -205,6 +229,7 @@ impl Kustomer {
         });
         match self.post(org, token, "/v1/conversations", &body).await {
             Ok(made) => id_of(&made),
+            Err(e) if e.kind == Kind::RateLimited => Err(e),
             Err(e) => find().await?.ok_or(e),
         }
     }
@@ -229,6 +254,9 @@ impl Kustomer {
                 "preview": turn.text, "sentAt": turn.sent_at.rfc3339(),
             });
             if let Err(e) = self.post(org, token, &path, &body).await {
+                if e.kind == Kind::RateLimited {
+                    return Err(e);
+                }
                 // The answer may have been lost after it was written.
                 there = self.external_ids(org, token, &path).await?;
                 if !there.contains(turn.external_id) {
@@ -283,8 +311,20 @@ impl Kustomer {
         self.post(org, token, &path, &json!({"tags": [tag]})).await.map(drop)
     }
 
-    /// Makes a webhook with all events we use (`kustomer.md` 3.2). Former ones to the same address are deleted
-    /// first: nobody knows their secret any more, and an account may have five.
+    /// The webhooks that deliver to an address.
+    pub async fn webhooks_at(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        url: &str,
+    ) -> Result<Vec<String>, ProviderError> {
+        let list = self.get(org, token, "/v1/outbound-webhooks").await?;
+        let same = |w: &&Value| json::text(w, "/attributes/url").as_deref() == Some(url);
+        let items = list.get("data").and_then(Value::as_array).ok_or_else(unexpected)?;
+        Ok(items.iter().filter(same).filter_map(|w| json::text(w, "/id")).collect())
+    }
+
+    /// Makes a webhook with all events we use (`kustomer.md` 3.2).
     pub async fn webhook_create(
         &self,
         org: &Subdomain,
@@ -292,13 +332,6 @@ impl Kustomer {
         url: &str,
         name: &str,
     ) -> Result<CreatedWebhook, ProviderError> {
-        if let Ok(list) = self.get(org, token, "/v1/outbound-webhooks").await {
-            let same = |w: &&Value| json::text(w, "/attributes/url").as_deref() == Some(url);
-            let items = list.get("data").and_then(Value::as_array).into_iter().flatten();
-            for id in items.filter(same).filter_map(|w| json::text(w, "/id")) {
-                self.webhook_delete(org, token, &id).await?;
-            }
-        }
         let body = json!({"name": name, "url": url, "events": EVENTS});
         let made = self.post(org, token, "/v1/outbound-webhooks", &body).await.map_err(|mut e| {
             // What has nothing to do with webhooks keeps its own sentence.
@@ -322,15 +355,34 @@ impl Kustomer {
         absent(self.rest(org, token, Method::DELETE, &path, &[], None).await).map(drop)
     }
 
-    /// Whether a webhook is there and switched on; Kustomer switches off those that fail (`kustomer.md` 3.2).
-    pub async fn webhook_enabled(
+    /// How a webhook is.
+    pub async fn webhook_state(
         &self,
         org: &Subdomain,
         token: &SecretString,
         id: &str,
+    ) -> Result<WebhookState, ProviderError> {
+        let path = format!("/v1/outbound-webhooks/{}", segment(id));
+        Ok(match absent(self.get(org, token, &path).await)? {
+            None => WebhookState::Gone,
+            Some(w) if is_off(&w) => WebhookState::Off,
+            Some(_) => WebhookState::On,
+        })
+    }
+
+    /// Switches a webhook on again. Whether that is allowed, and with which role, is not established
+    /// (`kustomer.md` 1.3): `false` where Kustomer takes the request and leaves it off.
+    pub async fn webhook_enable(
+        &self,
+        org: &Subdomain,
+        token: &SecretString,
+        id: &str,
+        url: &str,
+        name: &str,
     ) -> Result<bool, ProviderError> {
         let path = format!("/v1/outbound-webhooks/{}", segment(id));
-        let found = absent(self.get(org, token, &path).await)?;
-        Ok(found.is_some_and(|w| w.pointer("/data/attributes/enabled") != Some(&Value::Bool(false))))
+        let body = json!({"name": name, "url": url, "events": EVENTS, "enabled": true});
+        let changed = self.rest(org, token, Method::PUT, &path, &[], Some(&body)).await?;
+        Ok(changed.pointer("/data/attributes/enabled") == Some(&Value::Bool(true)))
     }
 }

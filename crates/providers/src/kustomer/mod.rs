@@ -3,9 +3,10 @@
 mod api;
 mod key;
 mod oauth;
+mod role;
 mod webhook;
 
-pub use api::{APP, CreatedWebhook, Direction, Identity, Turn};
+pub use api::{APP, CreatedWebhook, Direction, Identity, Turn, WebhookState};
 pub use key::{KeyClaims, KeyRefusal, check_key_claims, tidy_key, verify_app_token};
 pub use oauth::{SCOPES, pkce_challenge};
 pub use webhook::KustomerEvent;
@@ -15,16 +16,45 @@ use crate::error::{Kind, ProviderError};
 use crate::http::{Answer, Http};
 use agenstack_core::integration::{Provider, Subdomain};
 use reqwest::Method;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-/// The platform's app, where the operator has one.
+/// An app at Kustomer: the platform's, where the operator has one, or a merchant's own.
 #[derive(Clone, Debug)]
 pub struct KustomerApp {
     /// Public.
     pub client_id: String,
     /// Sent with token requests.
     pub client_secret: SecretString,
+}
+
+/// Longer texts are neither a client's id nor its secret.
+const MOST_CLIENT_BYTES: usize = 256;
+
+impl KustomerApp {
+    /// Reads what a merchant typed: printable ASCII without space, of a likely length. The error names what is not.
+    pub fn from_input(client_id: &str, client_secret: &SecretString) -> Result<Self, &'static str> {
+        let (id, secret) = (client_id.trim(), client_secret.expose_secret().trim());
+        let has_shape = |text: &str, least| {
+            (least..=MOST_CLIENT_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if !has_shape(id, 4) {
+            return Err("client_id");
+        }
+        if !has_shape(secret, 8) {
+            return Err("client_secret");
+        }
+        Ok(Self { client_id: id.to_owned(), client_secret: SecretString::from(secret.to_owned()) })
+    }
+}
+
+/// Through which app a person authorizes.
+#[derive(Clone, Copy, Debug)]
+pub enum Client<'a> {
+    /// The one the operator set up.
+    Platform,
+    /// The merchant's own (`kustomer.md` 1.6, mode C).
+    Own(&'a KustomerApp),
 }
 
 /// Speaks to all accounts with the token it is handed.
@@ -52,8 +82,14 @@ impl Kustomer {
         })
     }
 
-    fn app(&self) -> Result<&KustomerApp, ProviderError> {
-        self.app.as_ref().ok_or_else(|| ProviderError::new(Provider::Kustomer, Kind::Rejected, "not_set_up"))
+    fn app<'a>(&'a self, client: Client<'a>) -> Result<&'a KustomerApp, ProviderError> {
+        match client {
+            Client::Own(app) => Ok(app),
+            Client::Platform => self
+                .app
+                .as_ref()
+                .ok_or_else(|| ProviderError::new(Provider::Kustomer, Kind::Rejected, "not_set_up")),
+        }
     }
 
     /// One call to an account's API; gives the answer's JSON (`Null` where there is none), or what its error means.

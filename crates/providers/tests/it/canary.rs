@@ -3,7 +3,7 @@
 use crate::call::{CALLS, SECRETS, every_call};
 use crate::wire::{self, NOW, Reply, SECRET, TOKEN, Wire, org, page, secret, shop, token};
 use agenstack_providers::Http;
-use agenstack_providers::kustomer::{check_key_claims, tidy_key};
+use agenstack_providers::kustomer::{Client, check_key_claims, tidy_key};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -98,7 +98,10 @@ async fn no_client_config_or_grant_shows_what_it_holds() {
         &format!("{:?}", wire.shopify().exchange_code(&shop(), &code, NOW).await.unwrap()),
     );
     clean("Meta's grant", &format!("{:?}", wire.messenger().long_lived(&token(), NOW).await.unwrap()));
-    clean("Kustomer's grant", &format!("{:?}", wire.kustomer().refresh(&org(), &code, NOW).await.unwrap()));
+    clean(
+        "Kustomer's grant",
+        &format!("{:?}", wire.kustomer().refresh(Client::Platform, &org(), &code, NOW).await.unwrap()),
+    );
 
     let wire = Wire::with(200, json!({"data": [{"id": "1", "name": "P", "access_token": TOKEN}]})).await;
     let offers = wire.messenger().pages(&token()).await.unwrap();
@@ -157,7 +160,7 @@ fn a_dialogs_address_holds_no_secret() {
         wire::shopify(url, Http::new()).authorize_url(&shop(), "https://a.example/cb", "s"),
         wire::messenger(url, Http::new()).dialog_url("https://a.example/cb", "s", true),
         wire::kustomer(url, Http::new())
-            .authorize_url(&org(), "https://a.example/cb", "s", &challenge)
+            .authorize_url(Client::Platform, &org(), "https://a.example/cb", "s", &challenge)
             .unwrap(),
     ] {
         clean("a dialog's address", &address);

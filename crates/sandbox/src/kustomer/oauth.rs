@@ -39,6 +39,7 @@ struct Consent {
     scope: String,
     scopes: Vec<String>,
     code_challenge: String,
+    client_id: String,
 }
 
 /// The page.
@@ -53,7 +54,8 @@ pub(crate) async fn authorize(
     let Some(desk) = world.desks.get(&org) else {
         return page::problem(StatusCode::NOT_FOUND, "Kustomer", "There is no account with this name.");
     };
-    if !desk.app_installed || ask.client_id.as_deref() != Some(settings.kustomer_client_id.as_str()) {
+    let client_id = ask.client_id.unwrap_or_default();
+    if desk.secret_of(&client_id, settings).is_none() {
         return refuse("Invalid Client: the app is not installed in this account.");
     }
     let redirect_uri = ask.redirect_uri.unwrap_or_default();
@@ -72,6 +74,7 @@ pub(crate) async fn authorize(
         scopes: scope.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
         scope,
         code_challenge: ask.code_challenge.unwrap_or_default(),
+        client_id,
     };
     Html(consent).with_forms_to(&settings.product_url)
 }
@@ -97,6 +100,7 @@ pub(crate) async fn decide(State(sandbox): State<Sandbox>, Path(org): Path<Strin
             redirect_uri: redirect_uri.to_owned(),
             scopes: get("scope").split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
             pages: Vec::new(),
+            client: Some(get("client_id").to_owned()),
             challenge: Some(get("code_challenge").to_owned()),
             expires_at: clock::now() + CODE_SECS,
         };
@@ -124,27 +128,42 @@ pub(crate) async fn token(
         method: "POST".into(),
         path: "/oauth/token".into(),
         operation: if refreshes { "token.refresh" } else { "token.code" }.into(),
-        token_of: None,
-        token_kind: None,
+        token_of: fields.get("client_id").map(|id| client_of(&sandbox, id)),
+        token_kind: Some("client"),
     };
     sandbox.answer(call, |sandbox| exchange(sandbox, &org, &fields, refreshes)).await
+}
+
+/// Whose app a client id is: `app` for the platform's, else the account's name.
+fn client_of(sandbox: &Sandbox, client_id: &str) -> String {
+    let world = sandbox.world();
+    if client_id == sandbox.settings().kustomer_client_id {
+        return "app".to_owned();
+    }
+    let owner = world.desks.values().find(|d| d.own_app.client_id == client_id);
+    owner.map_or_else(|| "nobody".to_owned(), |d| d.name.clone())
 }
 
 fn exchange(sandbox: &Sandbox, org: &str, fields: &HashMap<String, String>, refreshes: bool) -> Answer {
     let settings = sandbox.settings();
     let get = |name: &str| fields.get(name).map_or("", String::as_str);
     let refuse = |error: &str| Answer::new(400, json!({"error": error}));
-    if get("client_id") != settings.kustomer_client_id
-        || get("client_secret") != settings.kustomer_client_secret
-    {
-        return Answer::new(401, json!({"error": "invalid_client"}));
-    }
     let mut world = sandbox.world();
+    let client = get("client_id");
+    let Some(desk) = world.desks.get(org) else { return refuse("invalid_grant") };
+    match desk.secret_of(client, settings) {
+        // Not installed here, as on the consent page.
+        None => return refuse("invalid_client"),
+        Some(secret) if secret != get("client_secret") => {
+            return Answer::new(401, json!({"error": "invalid_client"}));
+        }
+        Some(_) => {}
+    }
     let now = clock::now();
     let (user, roles) = if refreshes {
         let Some(desk) = world.desks.get_mut(org) else { return refuse("invalid_grant") };
-        let Some(at) = desk.tokens.iter().position(|t| t.refresh == get("refresh_token") && !t.revoked)
-        else {
+        let ours = |t: &Token| t.refresh == get("refresh_token") && t.client == client && !t.revoked;
+        let Some(at) = desk.tokens.iter().position(ours) else {
             return refuse("invalid_grant");
         };
         // Rotated: the old pair is gone.
@@ -152,7 +171,8 @@ fn exchange(sandbox: &Sandbox, org: &str, fields: &HashMap<String, String>, refr
         (old.user, old.roles)
     } else {
         let taken = world.take_code("kustomer", get("code"), now);
-        let Some(code) = taken.filter(|c| c.account == org && c.redirect_uri == get("redirect_uri")) else {
+        let ours = |c: &Code| c.account == org && c.client.as_deref() == Some(client);
+        let Some(code) = taken.filter(|c| ours(c) && c.redirect_uri == get("redirect_uri")) else {
             return refuse("invalid_grant");
         };
         if code.challenge.as_deref() != Some(challenge(get("code_verifier")).as_str()) {
@@ -164,6 +184,7 @@ fn exchange(sandbox: &Sandbox, org: &str, fields: &HashMap<String, String>, refr
     let made = Token {
         access: random_hex(32),
         refresh: random_hex(32),
+        client: client.to_owned(),
         expires_at: now + ACCESS_SECS,
         user,
         roles,

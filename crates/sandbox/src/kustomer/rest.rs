@@ -16,7 +16,7 @@ use std::collections::HashMap;
 /// What one account may ask in a minute.
 const BUDGET: u32 = 1000;
 /// How many webhooks an account may have.
-const MOST_HOOKS: usize = 5;
+pub(super) const MOST_HOOKS: usize = 5;
 
 /// Who asks, and what they may.
 #[derive(Clone)]
@@ -115,6 +115,9 @@ fn answer(
     let Some(desk) = world.desks.get_mut(org) else {
         return refuse(404, "not_found", "No such organization");
     };
+    if desk.keys.iter().any(|k| k.kind == "other_region" && k.text == token) {
+        return refuse(403, "forbidden", "Token belongs to pod prod2, but prod1 handled the request");
+    }
     let Some(caller) = caller(desk, token, now) else {
         return if foreign {
             refuse(401, "unauthorized", "Token belongs to another organization")
@@ -133,9 +136,9 @@ fn answer(
         route(sandbox, desk, &caller, method, parts, query, body)
     };
     answer.headers.extend([
-        ("x-ratelimit-limit", BUDGET.to_string()),
-        ("x-ratelimit-remaining", left.to_string()),
-        ("x-ratelimit-reset", ((now / 60 + 1) * 60).to_string()),
+        ("x-ratelimit-limit".into(), BUDGET.to_string()),
+        ("x-ratelimit-remaining".into(), left.to_string()),
+        ("x-ratelimit-reset".into(), ((now / 60 + 1) * 60).to_string()),
     ]);
     answer
 }
@@ -238,6 +241,7 @@ fn route(
         ("GET", ["routing", "queues"]) => Some(needs("routing.read")),
         ("POST", ["outbound-webhooks"]) => Some(needs("outbound_webhook.create")),
         ("GET", ["outbound-webhooks", ..]) => Some(needs("outbound_webhook.read")),
+        ("PUT", ["outbound-webhooks", _]) => Some(needs("outbound_webhook.update")),
         ("DELETE", ["outbound-webhooks", _]) => Some(needs("outbound_webhook.delete")),
         _ => return refuse(404, "not_found", "No such endpoint"),
     };
@@ -346,6 +350,13 @@ fn route(
         ("GET", ["outbound-webhooks", id]) => {
             found(desk.webhooks.iter().find(|h| h.id == *id).map(hook).as_ref())
         }
+        ("PUT", ["outbound-webhooks", id]) => {
+            let Some(known) = desk.webhooks.iter_mut().find(|h| h.id == *id) else {
+                return refuse(404, "not_found", "Not found");
+            };
+            known.enabled = body["enabled"].as_bool().unwrap_or(known.enabled);
+            one(&hook(known))
+        }
         ("DELETE", ["outbound-webhooks", id]) => {
             let before = desk.webhooks.len();
             desk.webhooks.retain(|h| h.id != *id);
@@ -435,6 +446,7 @@ fn create_hook(desk: &mut Desk, body: &Value) -> Answer {
         enabled: true,
     };
     let answer = Answer::new(201, json!({"data": hook(&made)}));
+    desk.hook_secrets.insert(made.id.clone(), made.token.clone());
     desk.webhooks.push(made);
     answer
 }

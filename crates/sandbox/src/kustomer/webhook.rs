@@ -5,7 +5,7 @@ use crate::clock;
 use crate::deliver::Webhook;
 use crate::sign::{hex_mac, object_id, random_hex};
 use crate::state::Sandbox;
-use crate::world::desk::Desk;
+use crate::world::desk::{Desk, Hook};
 use serde_json::{Value, json};
 
 /// What can be subscribed to.
@@ -47,6 +47,46 @@ pub(crate) fn tell(sandbox: &Sandbox, desk: &Desk, name: &str, data: &Value, cha
             body: body.clone(),
         };
         sandbox.deliver(&format!("{} {lane}", desk.name), webhook);
+    }
+}
+
+/// A delivery signed by a webhook, also by one that was deleted since, of an event of the present.
+pub(crate) fn late(desk: &Desk, url: &str, id: &str) -> Option<Webhook> {
+    let secret = desk.hook_secrets.get(id)?;
+    let about = object_id(&random_hex(12));
+    let data = json!({"type": "message", "id": about, "attributes": {}, "relationships": {}});
+    let event = json!({
+        "id": object_id(&random_hex(12)), "name": "kustomer.message.create", "org": desk.id, "data": data, "dataId": about,
+    });
+    let body = event.to_string().into_bytes();
+    Some(Webhook {
+        provider: "kustomer",
+        account: desk.name.clone(),
+        topic: "kustomer.message.create".into(),
+        url: url.to_owned(),
+        headers: vec![
+            ("content-type", "application/json".into()),
+            ("x-kustomer-webhook-event", "kustomer.message.create".into()),
+            ("x-kustomer-webhook-signature", hex_mac(secret, &body)),
+        ],
+        body,
+    })
+}
+
+/// Makes as many webhooks of others as the account may have.
+pub(crate) fn fill(desk: &mut Desk) {
+    while desk.webhooks.len() < rest::MOST_HOOKS {
+        let id = desk.new_id();
+        let url = format!("https://other.example/{id}");
+        let events = vec![EVENTS[0].to_owned()];
+        desk.webhooks.push(Hook {
+            id,
+            name: "Other".into(),
+            url,
+            events,
+            token: random_hex(32),
+            enabled: true,
+        });
     }
 }
 

@@ -122,6 +122,7 @@ pub(crate) async fn decide(State(sandbox): State<Sandbox>, body: Bytes) -> Respo
             redirect_uri: redirect_uri.to_owned(),
             scopes: many("permission"),
             pages: ticked,
+            client: None,
             challenge: None,
             expires_at: clock::now() + CODE_SECS,
         };

@@ -106,6 +106,7 @@ pub(crate) async fn decide(
             redirect_uri: redirect_uri.clone(),
             scopes,
             pages: Vec::new(),
+            client: None,
             challenge: None,
             expires_at: clock::now() + CODE_SECS,
         };

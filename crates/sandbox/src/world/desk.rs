@@ -14,6 +14,8 @@ pub(crate) struct Desk {
     pub id: String,
     /// Whether the platform's app is installed.
     pub app_installed: bool,
+    /// An app that the account registered for itself.
+    pub own_app: OwnApp,
     pub keys: Vec<Key>,
     pub tokens: Vec<Token>,
     pub customers: Vec<Value>,
@@ -21,9 +23,30 @@ pub(crate) struct Desk {
     pub messages: Vec<Value>,
     pub notes: Vec<Value>,
     pub webhooks: Vec<Hook>,
+    /// What webhooks sign with, or signed with before they were deleted.
+    pub hook_secrets: BTreeMap<String, String>,
     pub next: u64,
     /// Calls in the present minute, and which minute that is.
     pub used: (u32, i64),
+}
+
+/// An account's own app.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnApp {
+    pub client_id: String,
+    pub client_secret: String,
+    pub installed: bool,
+}
+
+impl Desk {
+    /// The secret of an app that people of this account may authorize; `None` for any other client.
+    pub(crate) fn secret_of<'a>(&'a self, client_id: &str, platform: &'a Settings) -> Option<&'a str> {
+        if client_id == platform.kustomer_client_id && self.app_installed {
+            return Some(&platform.kustomer_client_secret);
+        }
+        let own = &self.own_app;
+        (client_id == own.client_id && own.installed).then_some(own.client_secret.as_str())
+    }
 }
 
 /// An API key.
@@ -42,6 +65,8 @@ pub(crate) struct Key {
 pub(crate) struct Token {
     pub access: String,
     pub refresh: String,
+    /// The app it was given to.
+    pub client: String,
     pub expires_at: i64,
     pub user: String,
     pub roles: Vec<String>,
@@ -108,6 +133,11 @@ pub(crate) fn all(_settings: &Settings) -> BTreeMap<String, Desk> {
             title: title.into(),
             id: object_id(&format!("org {name}")),
             app_installed,
+            own_app: OwnApp {
+                client_id: object_id(&format!("app of {name}")),
+                client_secret: random_hex(24),
+                installed: true,
+            },
             keys: Vec::new(),
             tokens: Vec::new(),
             customers: Vec::new(),
@@ -115,6 +145,7 @@ pub(crate) fn all(_settings: &Settings) -> BTreeMap<String, Desk> {
             messages: Vec::new(),
             notes: Vec::new(),
             webhooks: Vec::new(),
+            hook_secrets: BTreeMap::new(),
             next: 0,
             used: (0, 0),
         };
@@ -125,6 +156,9 @@ pub(crate) fn all(_settings: &Settings) -> BTreeMap<String, Desk> {
                 &["org.permission.customer.read", "org.permission.conversation.read"],
                 None,
             ),
+            // May change webhooks, too.
+            desk.key("broad", &["org.permission"], None),
+            desk.key("other_region", &ROLES, None),
             desk.key("chat", &["org.tracking"], None),
             desk.key("expired", &ROLES, Some(1_700_000_000)),
         ];

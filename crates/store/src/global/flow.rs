@@ -12,7 +12,8 @@ statements! { Global;
     // One statement finds and burns it, so that of two callbacks with one state one finds nothing.
     FLOW_CONSUME = "UPDATE oauth_flows SET consumed_at = $4
         WHERE state_hash = $1 AND provider = $2 AND session_id = $3 AND consumed_at IS NULL AND expires_at > $4
-        RETURNING organization_id, id, user_id, session_id, provider, account, reconnects, verifier, created_at, expires_at";
+        RETURNING organization_id, id, user_id, session_id, provider, account, reconnects, verifier, client_id, client_secret,
+            created_at, expires_at";
     FLOW_SWEEP = "DELETE FROM oauth_flows WHERE expires_at <= $1";
 }
 
@@ -35,10 +36,21 @@ pub struct Flow {
     pub reconnects: Option<IntegrationId>,
     /// PKCE verifier: `oauth_flows.verifier` of row `id`.
     pub verifier: Option<Sealed>,
+    /// The merchant's own app, where the flow goes through one.
+    pub client: Option<FlowClient>,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When its state stops being good.
     pub expires_at: Timestamp,
+}
+
+/// A merchant's own app at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowClient {
+    /// Public.
+    pub id: String,
+    /// `oauth_flows.client_secret` of the flow's row.
+    pub secret: Sealed,
 }
 
 #[derive(sqlx::FromRow)]
@@ -51,6 +63,8 @@ struct Row {
     account: String,
     reconnects: Option<String>,
     verifier: Option<Vec<u8>>,
+    client_id: Option<String>,
+    client_secret: Option<Vec<u8>>,
     created_at: i64,
     expires_at: i64,
 }
@@ -88,6 +102,10 @@ impl GlobalTx {
             account: r.account,
             reconnects: r.reconnects.as_deref().and_then(IntegrationId::parse),
             verifier: r.verifier.map(Sealed::from_bytes),
+            client: r
+                .client_id
+                .zip(r.client_secret)
+                .map(|(id, secret)| FlowClient { id, secret: Sealed::from_bytes(secret) }),
             created_at: Timestamp::from_millis(r.created_at),
             expires_at: Timestamp::from_millis(r.expires_at),
         }))

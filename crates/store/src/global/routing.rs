@@ -3,21 +3,22 @@
 use crate::db::{GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
+use crate::tenant::integration::replaced;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{QueuedFor, Route};
 use agenstack_core::id::{IntegrationId, OrgId};
-use agenstack_core::integration::{ConnectionStatus, Provider};
+use agenstack_core::integration::{ConnectionStatus, Provider, ReplacedSecret};
 use agenstack_core::sealed::Sealed;
 
 statements! { Global;
-    ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
-        WHERE provider = $1 AND external_id = $2 AND status <> 'disconnected'";
-    ROUTES_HELD = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
-        WHERE provider = $1 AND external_id = $2 ORDER BY organization_id, id";
-    ROUTE_BY_ID = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
-        WHERE provider = $1 AND id = $2 AND status <> 'disconnected'";
-    ROUTES_BY_ACTOR = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret FROM integrations
-        WHERE provider = $1 AND acting_user_id = $2 AND status <> 'disconnected' ORDER BY organization_id, id";
+    ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
+        FROM integrations WHERE provider = $1 AND external_id = $2 AND status <> 'disconnected'";
+    ROUTES_HELD = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
+        FROM integrations WHERE provider = $1 AND external_id = $2 ORDER BY organization_id, id";
+    ROUTE_BY_ID = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
+        FROM integrations WHERE provider = $1 AND id = $2 AND status <> 'disconnected'";
+    ROUTES_BY_ACTOR = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
+        FROM integrations WHERE provider = $1 AND acting_user_id = $2 AND status <> 'disconnected' ORDER BY organization_id, id";
     // Due longest first, and taken: another node leaves it alone until the claim is over. The condition stands twice for
     // the reason below.
     RENEWAL_CLAIM = "UPDATE integrations SET renew_at = $2 WHERE (organization_id, id) IN (
@@ -53,6 +54,8 @@ pub struct Owned {
     pub acting_user_id: Option<String>,
     /// `integrations.webhook_secret` of the connection's row, where the provider signs per connection.
     pub webhook_secret: Option<Sealed>,
+    /// The one before it, while it is good.
+    pub webhook_secret_previous: Option<ReplacedSecret>,
 }
 
 /// How many connections are in one state, over all organizations. A number, of nobody.
@@ -76,6 +79,8 @@ struct Row {
     external_id: String,
     acting_user_id: Option<String>,
     webhook_secret: Option<Vec<u8>>,
+    webhook_secret_previous: Option<Vec<u8>>,
+    webhook_previous_until: Option<i64>,
 }
 
 fn owned(r: Row) -> Result<Owned, StoreError> {
@@ -89,6 +94,7 @@ fn owned(r: Row) -> Result<Owned, StoreError> {
         external_id: r.external_id,
         acting_user_id: r.acting_user_id,
         webhook_secret: r.webhook_secret.map(Sealed::from_bytes),
+        webhook_secret_previous: replaced(r.webhook_secret_previous, r.webhook_previous_until),
     })
 }
 

@@ -9,10 +9,11 @@ use agenstack_core::integration::AccountIdentifier;
 use agenstack_core::sealed::Sealed;
 
 statements! { Tenant;
-    FAREWELL_ADD = "INSERT INTO farewells (organization_id, id, integration_id, account_identifier, webhook_id, access_token, refresh_token, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    FAREWELL_FIND = "SELECT id, integration_id, account_identifier, webhook_id, access_token, refresh_token, created_at FROM farewells
-        WHERE organization_id = $1 AND id = $2";
+    FAREWELL_ADD = "INSERT INTO farewells (organization_id, id, integration_id, account_identifier, webhook_id, access_token, refresh_token, created_at,
+            client_id, client_secret)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    FAREWELL_FIND = "SELECT id, integration_id, account_identifier, webhook_id, access_token, refresh_token, created_at, client_id, client_secret
+        FROM farewells WHERE organization_id = $1 AND id = $2";
     FAREWELL_TOKENS = "UPDATE farewells SET access_token = $3, refresh_token = $4 WHERE organization_id = $1 AND id = $2";
     FAREWELL_END = "DELETE FROM farewells WHERE organization_id = $1 AND id = $2";
 }
@@ -32,6 +33,10 @@ pub struct Farewell {
     pub access_token: Option<Sealed>,
     /// `farewells.refresh_token` of row `id`.
     pub refresh_token: Option<Sealed>,
+    /// The merchant's own app, where the connection lived by one.
+    pub client_id: Option<String>,
+    /// `farewells.client_secret` of row `id`.
+    pub client_secret: Option<Sealed>,
     /// When the connection ended.
     pub created_at: Timestamp,
 }
@@ -45,6 +50,8 @@ struct Row {
     access_token: Option<Vec<u8>>,
     refresh_token: Option<Vec<u8>>,
     created_at: i64,
+    client_id: Option<String>,
+    client_secret: Option<Vec<u8>>,
 }
 
 impl TenantTx {
@@ -64,6 +71,8 @@ impl TenantTx {
             f.access_token.as_ref().map(Sealed::as_bytes),
             f.refresh_token.as_ref().map(Sealed::as_bytes),
             f.created_at.millis(),
+            f.client_id.as_deref(),
+            f.client_secret.as_ref().map(Sealed::as_bytes),
         )?;
         Ok(())
     }
@@ -85,6 +94,8 @@ impl TenantTx {
             webhook_id: r.webhook_id,
             access_token: r.access_token.map(Sealed::from_bytes),
             refresh_token: r.refresh_token.map(Sealed::from_bytes),
+            client_id: r.client_id,
+            client_secret: r.client_secret.map(Sealed::from_bytes),
             created_at: Timestamp::from_millis(r.created_at),
         }))
     }

@@ -7,8 +7,8 @@ use crate::statement::statements;
 
 statements! { Tenant;
     FLOW_ADD = "INSERT INTO oauth_flows (organization_id, id, state_hash, user_id, session_id, provider, account, reconnects,
-            verifier, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+            verifier, created_at, expires_at, client_id, client_secret)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 }
 
 impl TenantTx {
@@ -31,6 +31,8 @@ impl TenantTx {
             flow.verifier.as_ref().map(|v| v.as_bytes()),
             flow.created_at.millis(),
             flow.expires_at.millis(),
+            flow.client.as_ref().map(|c| c.id.as_str()),
+            flow.client.as_ref().map(|c| c.secret.as_bytes()),
         )?;
         Ok(())
     }

@@ -7,14 +7,14 @@ use crate::tenant::{list_from_text, list_to_text};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{
-    ConnectionStatus, Integration, LastError, Provider, SealedTokens, Subscription,
+    ConnectionStatus, Integration, LastError, Provider, ReplacedSecret, SealedTokens, Subscription,
 };
 use agenstack_core::sealed::Sealed;
 
 macro_rules! columns {
     () => {
         "id, provider, external_id, account_identifier, status, generation, token_expires_at, scopes, missing_scopes, \
-         acting_user_id, webhook_id, connected_at, last_success_at, last_event_at, last_error_code, last_error_message, last_error_at, \
+         acting_user_id, webhook_id, client_id, connected_at, last_success_at, last_event_at, last_error_code, last_error_message, last_error_at, \
          subscription, subscription_at"
     };
 }
@@ -35,15 +35,17 @@ statements! { Tenant;
         WHERE organization_id = $1 AND provider = $2 AND external_id = $3");
     INTEGRATION_ADD = "INSERT INTO integrations (organization_id, id, provider, external_id, account_identifier, status, generation,
             access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, scopes, missing_scopes,
-            acting_user_id, webhook_id, connected_at, last_success_at, renew_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+            acting_user_id, webhook_id, connected_at, last_success_at, renew_at, webhook_secret_previous, webhook_previous_until,
+            client_id, client_secret)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
     INTEGRATION_RENEW = "UPDATE integrations SET account_identifier = $3, status = $4, generation = $5, access_token = $6,
             refresh_token = $7, webhook_secret = $8, token_expires_at = $9, refresh_expires_at = $10, refresh_lease = NULL,
             scopes = $11, missing_scopes = $12, acting_user_id = $13, webhook_id = $14, connected_at = $15, last_success_at = $16,
+            webhook_secret_previous = $18, webhook_previous_until = $19, client_id = $20, client_secret = $21, wait_until = NULL,
             renew_at = $17, renew_failures = 0, probed_at = NULL, subscription = NULL, subscription_at = NULL, last_error_code = NULL, last_error_message = NULL, last_error_at = NULL
         WHERE organization_id = $1 AND id = $2 AND generation = $5 - 1";
-    INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, token_expires_at, refresh_expires_at, renew_at, renew_failures,
-            generation, status
+    INTEGRATION_TOKENS = "SELECT access_token, refresh_token, webhook_secret, webhook_secret_previous, webhook_previous_until,
+            client_secret, token_expires_at, refresh_expires_at, renew_at, renew_failures, generation, status, wait_until
         FROM integrations WHERE organization_id = $1 AND id = $2";
     // Of two that see the first success after a pause one changes the state, and so writes its history.
     INTEGRATION_RESUMED = "UPDATE integrations SET last_success_at = $3, last_error_code = NULL, last_error_message = NULL,
@@ -64,8 +66,11 @@ statements! { Tenant;
     INTEGRATION_REFRESH_FAILED = "UPDATE integrations SET refresh_lease = NULL, renew_at = $4, renew_failures = renew_failures + 1
         WHERE organization_id = $1 AND id = $2 AND refresh_lease = $3";
     INTEGRATION_SCOPES = "UPDATE integrations SET scopes = $3, missing_scopes = $4 WHERE organization_id = $1 AND id = $2 AND generation = $5";
-    INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4
-        WHERE organization_id = $1 AND id = $2 AND generation = $5";
+    INTEGRATION_WEBHOOK = "UPDATE integrations SET webhook_id = $3, webhook_secret = $4, webhook_secret_previous = $5,
+            webhook_previous_until = $6
+        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected'";
+    INTEGRATION_WAIT = "UPDATE integrations SET wait_until = $3
+        WHERE organization_id = $1 AND id = $2 AND generation = $4 AND COALESCE(wait_until, 0) < $3";
     INTEGRATION_SUBSCRIPTION = "UPDATE integrations SET subscription = $3, subscription_at = $4
         WHERE organization_id = $1 AND id = $2 AND generation = $5";
     INTEGRATION_FORGET = "UPDATE integrations SET status = 'needs_reconnect', access_token = NULL, refresh_token = NULL, acting_user_id = NULL,
@@ -73,7 +78,8 @@ statements! { Tenant;
             last_error_code = $4, last_error_message = $5, last_error_at = $6
         WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
     INTEGRATION_END = "UPDATE integrations SET status = 'disconnected', access_token = NULL, refresh_token = NULL, webhook_secret = NULL,
-            webhook_id = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, renew_at = NULL, generation = generation + 1
+            webhook_id = NULL, webhook_secret_previous = NULL, webhook_previous_until = NULL, client_id = NULL, client_secret = NULL,
+            wait_until = NULL, token_expires_at = NULL, refresh_expires_at = NULL, refresh_lease = NULL, renew_at = NULL, generation = generation + 1
         WHERE organization_id = $1 AND id = $2 AND generation = $3 AND status <> 'disconnected'";
 }
 
@@ -90,6 +96,7 @@ struct Row {
     missing_scopes: String,
     acting_user_id: Option<String>,
     webhook_id: Option<String>,
+    client_id: Option<String>,
     connected_at: i64,
     last_success_at: Option<i64>,
     last_event_at: Option<i64>,
@@ -105,12 +112,16 @@ struct TokenRow {
     access_token: Option<Vec<u8>>,
     refresh_token: Option<Vec<u8>>,
     webhook_secret: Option<Vec<u8>>,
+    webhook_secret_previous: Option<Vec<u8>>,
+    webhook_previous_until: Option<i64>,
+    client_secret: Option<Vec<u8>>,
     token_expires_at: Option<i64>,
     refresh_expires_at: Option<i64>,
     renew_at: Option<i64>,
     renew_failures: i64,
     generation: i64,
     status: String,
+    wait_until: Option<i64>,
 }
 
 /// The sealed tokens of a connection with what tells whether they are still good.
@@ -130,6 +141,8 @@ pub struct Tokens {
     pub generation: i64,
     /// How the connection is.
     pub status: ConnectionStatus,
+    /// Until when the provider has asked not to be called.
+    pub wait_until: Option<Timestamp>,
 }
 
 /// A refreshed pair, sealed.
@@ -164,6 +177,12 @@ impl Tokens {
             && a.access_token == b.access_token
             && a.refresh_token == b.refresh_token
     }
+}
+
+/// A replaced secret, where both of its columns hold something.
+pub(crate) fn replaced(secret: Option<Vec<u8>>, until: Option<i64>) -> Option<ReplacedSecret> {
+    let (secret, until) = secret.zip(until)?;
+    Some(ReplacedSecret { secret: Sealed::from_bytes(secret), until: Timestamp::from_millis(until) })
 }
 
 fn corrupt(column: &'static str) -> StoreError {
@@ -203,6 +222,7 @@ impl TenantTx {
                 }
                 _ => None,
             },
+            client_id: r.client_id,
         })
     }
 
@@ -260,6 +280,7 @@ impl TenantTx {
         let account = serde_json::to_string(&it.account_identifier).expect("an account is always JSON");
         let bytes = |s: &Option<Sealed>| s.as_ref().map(|s| s.as_bytes().to_vec());
         let ms = |t: Option<Timestamp>| t.map(Timestamp::millis);
+        let previous = tokens.webhook_secret_previous.as_ref();
         if is_new {
             execute!(
                 self,
@@ -283,6 +304,10 @@ impl TenantTx {
                 it.connected_at.millis(),
                 ms(it.last_success_at),
                 ms(ends.renew_at),
+                previous.map(|p| p.secret.as_bytes()),
+                previous.map(|p| p.until.millis()),
+                it.client_id.as_deref(),
+                bytes(&tokens.client_secret),
             )?;
         } else {
             let n = execute!(
@@ -305,6 +330,10 @@ impl TenantTx {
                 it.connected_at.millis(),
                 ms(it.last_success_at),
                 ms(ends.renew_at),
+                previous.map(|p| p.secret.as_bytes()),
+                previous.map(|p| p.until.millis()),
+                it.client_id.as_deref(),
+                bytes(&tokens.client_secret),
             )?;
             // Not there, or somebody connected it anew at the same moment.
             if n == 0 {
@@ -326,6 +355,8 @@ impl TenantTx {
                 access_token: r.access_token.map(Sealed::from_bytes),
                 refresh_token: r.refresh_token.map(Sealed::from_bytes),
                 webhook_secret: r.webhook_secret.map(Sealed::from_bytes),
+                webhook_secret_previous: replaced(r.webhook_secret_previous, r.webhook_previous_until),
+                client_secret: r.client_secret.map(Sealed::from_bytes),
             },
             expires_at: r.token_expires_at.map(Timestamp::from_millis),
             refresh_expires_at: r.refresh_expires_at.map(Timestamp::from_millis),
@@ -333,6 +364,7 @@ impl TenantTx {
             renew_failures: r.renew_failures,
             generation: r.generation,
             status: ConnectionStatus::parse(&r.status).ok_or_else(|| corrupt("status"))?,
+            wait_until: r.wait_until.map(Timestamp::from_millis),
         })
     }
 
@@ -465,7 +497,7 @@ impl TenantTx {
         Ok(())
     }
 
-    /// The provider's subscription and the secret it signs with.
+    /// The provider's subscription, the secret it signs with, and the one that signed before.
     ///
     /// # Errors
     /// If the database refuses.
@@ -475,16 +507,33 @@ impl TenantTx {
         generation: i64,
         webhook_id: &str,
         secret: &Sealed,
-    ) -> Result<(), StoreError> {
-        execute!(
+        previous: Option<&ReplacedSecret>,
+    ) -> Result<bool, StoreError> {
+        let n = execute!(
             self,
             INTEGRATION_WEBHOOK,
             self.org.as_str(),
             id.as_str(),
             webhook_id,
             secret.as_bytes(),
+            previous.map(|p| p.secret.as_bytes()),
+            previous.map(|p| p.until.millis()),
             generation
         )?;
+        Ok(n == 1)
+    }
+
+    /// The provider asked not to be called until then. An earlier end does not replace a later one.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn integration_wait(
+        &mut self,
+        id: &IntegrationId,
+        generation: i64,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        execute!(self, INTEGRATION_WAIT, self.org.as_str(), id.as_str(), until.millis(), generation)?;
         Ok(())
     }
 

@@ -41,8 +41,11 @@ columns! {
     ACCESS_HEADS ACCESS_GET ACCESS_SWAP = "integrations" "id" "access_token";
     REFRESH_HEADS REFRESH_GET REFRESH_SWAP = "integrations" "id" "refresh_token";
     SECRET_HEADS SECRET_GET SECRET_SWAP = "integrations" "id" "webhook_secret";
+    PREVIOUS_HEADS PREVIOUS_GET PREVIOUS_SWAP = "integrations" "id" "webhook_secret_previous";
+    CLIENT_HEADS CLIENT_GET CLIENT_SWAP = "integrations" "id" "client_secret";
     FAREWELL_ACCESS_HEADS FAREWELL_ACCESS_GET FAREWELL_ACCESS_SWAP = "farewells" "id" "access_token";
     FAREWELL_REFRESH_HEADS FAREWELL_REFRESH_GET FAREWELL_REFRESH_SWAP = "farewells" "id" "refresh_token";
+    FAREWELL_CLIENT_HEADS FAREWELL_CLIENT_GET FAREWELL_CLIENT_SWAP = "farewells" "id" "client_secret";
     MEMORY_HEADS MEMORY_GET MEMORY_SWAP = "conversations" "id" "bot_memory";
     PAYLOAD_HEADS PAYLOAD_GET PAYLOAD_SWAP = "events" "id" "payload";
     EXPORT_HEADS EXPORT_GET EXPORT_SWAP = "privacy_requests" "id" "export";
@@ -51,7 +54,8 @@ columns! {
 
 /// Sealed columns whose values are over within half an hour: table, column. They run out before a key is destroyed,
 /// which takes an hour.
-pub const RUNS_OUT: &[(&str, &str)] = &[("oauth_flows", "verifier"), ("page_offers", "access_token")];
+pub const RUNS_OUT: &[(&str, &str)] =
+    &[("oauth_flows", "verifier"), ("oauth_flows", "client_secret"), ("page_offers", "access_token")];
 
 impl TenantTx {
     /// The beginnings of a column's values, which name their keys, after the row `after`. `None` where there is no value.

@@ -9,7 +9,7 @@ use agenstack_core::id::{
 use agenstack_core::integration::{Integration, Provider};
 use agenstack_core::privacy::{PrivacyKind, PrivacyRequest};
 use agenstack_store::Store;
-use agenstack_store::global::flow::Flow;
+use agenstack_store::global::flow::{Flow, FlowClient};
 use agenstack_store::global::queue::{Leased, Queue};
 use agenstack_store::tenant::conversation::StoredConversation;
 use agenstack_store::tenant::message::StoredMessage;
@@ -27,6 +27,7 @@ pub fn flow(w: &World, org: &OrgId, provider: Provider) -> Flow {
         account: "lark.myshopify.com".into(),
         reconnects: None,
         verifier: Some(sealed("verifier")),
+        client: Some(FlowClient { id: "client".into(), secret: sealed("client secret") }),
         created_at: w.now(),
         expires_at: w.now().plus_secs(600),
     }

@@ -183,6 +183,7 @@ impl Full {
             renew_failures: 0,
             generation: it.generation,
             status: it.status,
+            wait_until: None,
         }
     }
 
@@ -354,6 +355,8 @@ fn farewell(w: &World, it: &Integration) -> Farewell {
         webhook_id: None,
         access_token: Some(sealed("last access")),
         refresh_token: None,
+        client_id: Some("client".into()),
+        client_secret: Some(sealed("client")),
         created_at: w.now(),
     }
 }
@@ -428,7 +431,8 @@ calls! { tx, v, w;
     "a mail sent" Change mail_ended(&v.mail, MailState::Sent, w.now(), None);
     "whether somebody was written to" Whole mail_noticed(&v.shop.id, &v.change.code, &w.id(HistoryId::new), Timestamp::from_millis(0));
     "tokens" Find integration_tokens(&v.shop.id);
-    "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"));
+    "a wait begun" Change integration_wait(&v.shop.id, v.shop.generation, w.now());
+    "a webhook changed" Change integration_webhook(&v.shop.id, v.shop.generation, "taken over", &sealed("taken over"), None);
     "a job added" Add job_add(&w.id(JobId::new), "x", "{}", "y", w.now(), w.now());
     "a job done" Change job_done(&v.job, &v.token);
     "a job failed" Change job_failed(&v.job, &v.token, EventState::Dead, w.now(), "taken over");

@@ -18,6 +18,8 @@ both_databases! {
             webhook_id: Some("hook".into()),
             access_token: Some(sealed("access")),
             refresh_token: None,
+            client_id: Some("client".into()),
+            client_secret: Some(sealed("client")),
             created_at: w.now(),
         };
         let mut tx = db.store.tenant(&org).await.unwrap();

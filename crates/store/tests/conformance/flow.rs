@@ -32,6 +32,7 @@ both_databases! {
         let found = consume(&w, &db.store, &it).await.unwrap();
         assert_eq!(format!("{found:?}"), format!("{it:?}"));
         assert_eq!(found.verifier, it.verifier);
+        assert_eq!(found.client, it.client);
         assert!(consume(&w, &db.store, &it).await.is_none());
     }
 

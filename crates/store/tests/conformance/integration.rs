@@ -3,7 +3,7 @@
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::integration::{
-    ConnectionStatus, Integration, LastError, Provider, SealedTokens, Subscription,
+    ConnectionStatus, Integration, LastError, Provider, ReplacedSecret, SealedTokens, Subscription,
 };
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::testing::{World, sealed, tokens};
@@ -40,8 +40,16 @@ fn pair(w: &World) -> RefreshedTokens {
     }
 }
 
-fn parts(t: &SealedTokens) -> [Option<&[u8]>; 3] {
-    [&t.access_token, &t.refresh_token, &t.webhook_secret].map(|s| s.as_ref().map(|s| s.as_bytes()))
+fn parts(t: &SealedTokens) -> [Option<&[u8]>; 5] {
+    let previous = t.webhook_secret_previous.as_ref().map(|p| &p.secret);
+    [
+        t.access_token.as_ref(),
+        t.refresh_token.as_ref(),
+        t.webhook_secret.as_ref(),
+        previous,
+        t.client_secret.as_ref(),
+    ]
+    .map(|s| s.map(|s| s.as_bytes()))
 }
 
 async fn take(
@@ -158,9 +166,10 @@ both_databases! {
         assert!(!end(&db.store, &org, &it, 2).await, "ended already");
         let mut tx = db.store.tenant_read(&org).await.unwrap();
         let stored = tx.integration_tokens(&it.id).await.unwrap();
-        assert_eq!(parts(&stored.sealed), [None, None, None]);
+        assert_eq!(parts(&stored.sealed), [None, None, None, None, None]);
         assert_eq!((stored.expires_at, stored.generation, stored.status), (None, 2, ConnectionStatus::Disconnected));
-        assert_eq!(tx.integration_find(&it.id).await.unwrap().unwrap().webhook_id, None);
+        let found = tx.integration_find(&it.id).await.unwrap().unwrap();
+        assert_eq!((found.webhook_id, found.client_id), (None, None));
     }
 
     async fn tokens_of_a_connection_that_is_not_there_are_not_found(db: TestDb) {
@@ -202,7 +211,8 @@ both_databases! {
         assert!(!tx.integration_succeeded(&now.id, 1, w.now()).await.unwrap());
         assert!(!tx.integration_failed(&now.id, 1, ConnectionStatus::Paused, &error).await.unwrap());
         tx.integration_scopes(&now.id, 1, &[], &["read".into()]).await.unwrap();
-        tx.integration_webhook(&now.id, 1, "stale", &sealed("stale")).await.unwrap();
+        tx.integration_webhook(&now.id, 1, "stale", &sealed("stale"), None).await.unwrap();
+        tx.integration_wait(&now.id, 1, w.now()).await.unwrap();
         assert!(!tx.integration_refresh_lease(&now.id, &stale, w.now(), w.now().plus_secs(9)).await.unwrap());
         assert!(!tx.integration_end(&now.id, 1).await.unwrap());
         assert_eq!(format!("{:?}", tx.integration_find(&now.id).await.unwrap().unwrap()), format!("{now:?}"));
@@ -225,14 +235,35 @@ both_databases! {
         let (org, it) = shop(&w, &db.store).await;
         let mut tx = db.store.tenant(&org).await.unwrap();
         tx.integration_scopes(&it.id, 1, &["read".into()], &["write".into()]).await.unwrap();
-        tx.integration_webhook(&it.id, 1, "hook 2", &sealed("secret 2")).await.unwrap();
+        let previous = ReplacedSecret { secret: sealed("secret 1"), until: w.now().plus_secs(60) };
+        assert!(tx.integration_webhook(&it.id, 1, "hook 2", &sealed("secret 2"), Some(&previous)).await.unwrap());
         tx.integration_subscription(&it.id, 1, Subscription::Off, w.now()).await.unwrap();
         tx.integration_subscription(&it.id, 2, Subscription::Active, w.now()).await.unwrap();
         let found = tx.integration_find(&it.id).await.unwrap().unwrap();
         assert_eq!((found.scopes, found.missing_scopes), (vec!["read".to_owned()], vec!["write".to_owned()]));
         assert_eq!(found.webhook_id.as_deref(), Some("hook 2"));
         assert_eq!(found.subscription, Some((Subscription::Off, w.now())));
-        assert_eq!(tx.integration_tokens(&it.id).await.unwrap().sealed.webhook_secret, Some(sealed("secret 2")));
+        let stored = tx.integration_tokens(&it.id).await.unwrap().sealed;
+        assert_eq!((stored.webhook_secret, stored.webhook_secret_previous), (Some(sealed("secret 2")), Some(previous)));
+        assert!(!tx.integration_webhook(&it.id, 2, "hook 3", &sealed("secret 3"), None).await.unwrap());
+    }
+
+    async fn a_wait_that_the_provider_asked_for_is_kept_until_the_connection_is_made_anew(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let (soon, late) = (w.now().plus_secs(10), w.now().plus_secs(60));
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        assert_eq!(tx.integration_tokens(&it.id).await.unwrap().wait_until, None);
+        tx.integration_wait(&it.id, 2, late).await.unwrap();
+        assert_eq!(tx.integration_tokens(&it.id).await.unwrap().wait_until, None, "of another generation");
+        for until in [late, soon] {
+            tx.integration_wait(&it.id, 1, until).await.unwrap();
+            assert_eq!(tx.integration_tokens(&it.id).await.unwrap().wait_until, Some(late));
+        }
+        tx.commit().await.unwrap();
+        put(&db.store, &org, &Integration { generation: 2, ..it.clone() }, false).await.unwrap();
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        assert_eq!(tx.integration_tokens(&it.id).await.unwrap().wait_until, None);
     }
 
     async fn of_many_who_would_refresh_at_once_one_may(db: TestDb) {
@@ -315,7 +346,7 @@ both_databases! {
             let late = tx.integration_refreshed(&it.id, generation, until, &pair(&w)).await;
             assert!(matches!(late, Err(StoreError::LeaseLost)));
         }
-        assert_eq!(parts(&tx.integration_tokens(&it.id).await.unwrap().sealed), [None, None, None]);
+        assert_eq!(parts(&tx.integration_tokens(&it.id).await.unwrap().sealed), [None, None, None, None, None]);
     }
 
     async fn a_connection_whose_token_never_expires_can_be_refreshed_once_at_a_time(db: TestDb) {

@@ -23,6 +23,7 @@ both_databases! {
             assert_eq!((&owned.route.org, &owned.route.integration), (lark.org(), &page.id));
             assert_eq!((owned.route.generation, owned.external_id.as_str()), (1, "1"));
             assert_eq!((owned.acting_user_id.as_deref(), owned.webhook_secret), (Some("acting"), tokens("first").webhook_secret));
+            assert_eq!(owned.webhook_secret_previous, tokens("first").webhook_secret_previous);
         }
     }
 

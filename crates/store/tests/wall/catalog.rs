@@ -54,6 +54,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "status",
             "generation",
             "webhook_secret",
+            "webhook_secret_previous",
+            "webhook_previous_until",
             "token_expires_at",
             "acting_user_id",
             "connected_at",
@@ -62,7 +64,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "renew_at",
         ],
     ),
-    // Before a state is consumed nobody knows whose it is; the verifier comes with it, sealed.
+    // Before a state is consumed nobody knows whose it is; the verifier and a client's secret
+    // come with it, sealed.
     (
         "oauth_flows",
         &[
@@ -75,6 +78,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "account",
             "reconnects",
             "verifier",
+            "client_id",
+            "client_secret",
             "created_at",
             "expires_at",
             "consumed_at",

@@ -116,6 +116,28 @@ pub(crate) async fn api_key(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
+/// An app that a Kustomer account registered for itself.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct PrivateApp {
+    subdomain: String,
+    client_id: String,
+    #[schema(value_type = String, format = Password)]
+    client_secret: SecretText,
+}
+
+/// `POST …/integrations/kustomer/private-app`
+pub(crate) async fn private_app(
+    State(shared): State<Shared>,
+    member: Member,
+    Body(given): Body<PrivateApp>,
+) -> Outcome<Json<Value>> {
+    let PrivateApp { subdomain, client_id, client_secret } = given;
+    let (app, org, session) = (shared.app(), &member.org, &member.session);
+    let location =
+        connect::kustomer_private_app(app, org, session, &subdomain, &client_id, client_secret.0).await?;
+    Ok(Json(json!({"location": location})))
+}
+
 /// `POST …/integrations/{id}/test`
 pub(crate) async fn test(
     State(shared): State<Shared>,

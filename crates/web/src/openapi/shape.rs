@@ -5,7 +5,7 @@
 
 use crate::api::account::{Credentials, NewAccount, NewOrganization};
 use crate::api::conversation::Answer;
-use crate::api::integration::{ApiKey, Choice, Release};
+use crate::api::integration::{ApiKey, Choice, PrivateApp, Release};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::ComponentsBuilder;
@@ -18,7 +18,7 @@ macro_rules! shapes {
         pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
             components
                 .schema_from::<NewAccount>().schema_from::<Credentials>().schema_from::<NewOrganization>()
-                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<Release>().schema_from::<Answer>()
+                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<PrivateApp>().schema_from::<Release>().schema_from::<Answer>()
                 $(.schema_from::<$name>())*
         }
     };

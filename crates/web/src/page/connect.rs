@@ -30,6 +30,14 @@ pub(super) struct Before {
     /// Where the button leads, once it is known.
     pub onward: Option<Onward>,
     pub asks: Vec<(String, &'static str)>,
+    /// For copying: what a Kustomer app is registered with.
+    pub redirect_uri: String,
+    pub roles: String,
+    pub client_id: String,
+    /// Where the own app's button leads, once it is known.
+    pub own: Option<Onward>,
+    /// Whether the part about the own app is open.
+    pub own_open: bool,
 }
 
 /// The last step before leaving.
@@ -50,6 +58,7 @@ fn asks(shared: &Shared, provider: Provider) -> Vec<(String, &'static str)> {
 }
 
 fn before_page(shared: &Shared, member: &Member, provider: Provider) -> Before {
+    let asks = asks(shared, provider);
     Before {
         frame: org_frame(member, &format!("Connect {}", provider.title()), "integrations"),
         org: member.org.org().as_str().to_owned(),
@@ -61,7 +70,12 @@ fn before_page(shared: &Shared, member: &Member, provider: Provider) -> Before {
         shop: String::new(),
         subdomain: String::new(),
         onward: None,
-        asks: asks(shared, provider),
+        redirect_uri: shared.app().redirect_uri(provider),
+        roles: asks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("\n"),
+        asks,
+        client_id: String::new(),
+        own: None,
+        own_open: false,
     }
 }
 
@@ -145,6 +159,44 @@ pub(crate) async fn api_key(
             Ok(page(status, shown))
         }
     }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct OwnApp {
+    subdomain: String,
+    client_id: String,
+    client_secret: String,
+}
+
+/// `POST /orgs/{org}/integrations/kustomer/private-app`: answers with the way on, as a link.
+pub(crate) async fn private_app(
+    State(shared): State<Shared>,
+    member: Member,
+    Form(given): Form<OwnApp>,
+) -> Outcome<Response> {
+    let secret = SecretString::from(given.client_secret);
+    let (app, org, session) = (shared.app(), &member.org, &member.session);
+    let begun =
+        deed::kustomer_private_app(app, org, session, &given.subdomain, &given.client_id, secret).await;
+    let mut shown = before_page(&shared, &member, Provider::Kustomer);
+    shown.own_open = true;
+    let status = match begun {
+        Ok(href) => {
+            let to = Subdomain::from_input(&given.subdomain).map_or_else(String::new, |n| n.to_string());
+            shown.own = Some(Onward { href, to: format!("{to}.kustomerapp.com") });
+            StatusCode::OK
+        }
+        Err(error) => {
+            let (status, mut wrong) = Wrong::of(error)?;
+            if wrong.field == "subdomain" {
+                wrong.field = "own-subdomain".into();
+            }
+            shown.wrong = Some(wrong);
+            status
+        }
+    };
+    (shown.subdomain, shown.client_id) = (given.subdomain, given.client_id);
+    Ok(page(status, shown))
 }
 
 #[derive(Template)]

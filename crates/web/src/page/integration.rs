@@ -98,6 +98,7 @@ pub(super) fn scopes(provider: Provider, names: &[String]) -> Vec<Scope> {
 pub(super) fn method_words(method: &str) -> &'static str {
     match method {
         "api_key" => "API key",
+        "private_app" => "its own app",
         _ => "OAuth",
     }
 }
@@ -270,7 +271,7 @@ pub(crate) async fn reconnect(
     use agenstack_app::AppError;
     match agenstack_app::connect::reconnect(shared.app(), &member.org, &member.session, &id).await {
         Ok(url) => Ok(go(&url)),
-        Err(AppError::Conflict { code: "replace_key", .. }) => {
+        Err(AppError::Conflict { code: "replace_key" | "replace_client", .. }) => {
             Ok(go(&format!("/orgs/{org}/integrations/kustomer/connect")))
         }
         Err(e) => Err(e.into()),

@@ -149,6 +149,11 @@ fn pages() -> Vec<(&'static str, String)> {
         shop: text(),
         subdomain: text(),
         onward: Some(Onward { href: "/x".into(), to: text() }),
+        redirect_uri: "https://agenstack.example/api/oauth/kustomer/callback".into(),
+        roles: text(),
+        client_id: text(),
+        own: Some(Onward { href: "/x".into(), to: text() }),
+        own_open: true,
         asks: vec![("read_orders".into(), "x")],
     };
     let page = |selectable| PageChoice { id: "1".into(), name: text(), selectable, reason: Some(text()) };

@@ -2,8 +2,8 @@
 
 use super::failed;
 use crate::wire::{Asked, NOW, Reply, SECRET, TOKEN, Wire, org, secret, token};
-use agenstack_providers::Kind;
-use agenstack_providers::kustomer::{Direction, Turn};
+use agenstack_providers::kustomer::{Client, Direction, Turn, WebhookState};
+use agenstack_providers::{Kind, KustomerApp};
 use http::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -60,8 +60,11 @@ async fn tokens_are_asked_for_in_a_form_and_refused_for_good_or_for_now() {
         Wire::with(200, json!({"access_token": "a", "expires_in": 86_400, "scope": "offline_access b,c"}))
             .await;
     let (code, verifier) = (secret("c0de"), secret("verifier"));
-    let grant =
-        wire.kustomer().exchange_code(&org(), &code, "https://a.example/cb", &verifier, NOW).await.unwrap();
+    let grant = wire
+        .kustomer()
+        .exchange_code(Client::Platform, &org(), &code, "https://a.example/cb", &verifier, NOW)
+        .await
+        .unwrap();
     assert_eq!(grant.access_token.expose_secret(), "a");
     assert!(grant.refresh_token.is_none());
     assert_eq!((grant.expires_at, grant.scopes.len()), (Some(NOW.plus_secs(86_400)), 3));
@@ -83,12 +86,13 @@ async fn tokens_are_asked_for_in_a_form_and_refused_for_good_or_for_now() {
         (401, "", Kind::GrantRejected),
         (403, "", Kind::GrantRejected),
         (401, "invalid_client", Kind::Rejected),
+        (400, "invalid_client", Kind::Rejected),
         (429, "", Kind::RateLimited),
         (502, "", Kind::Unavailable),
     ] {
         let wire = Wire::with(status, json!({"error": word})).await;
         assert_eq!(
-            failed(wire.kustomer().refresh(&org(), &secret("r"), NOW).await).kind,
+            failed(wire.kustomer().refresh(Client::Platform, &org(), &secret("r"), NOW).await).kind,
             kind,
             "{status} {word}"
         );
@@ -124,10 +128,29 @@ async fn a_role_is_missing_where_a_cheap_read_is_forbidden_and_nowhere_else() {
         _ => Reply::Of(200, json!({"data": []})),
     })
     .await;
-    let missing = wire.kustomer().missing_roles(&org(), &token()).await.unwrap();
+    let missing = wire.kustomer().missing_roles(&org(), &token(), &[]).await.unwrap();
     assert_eq!(missing, ["org.permission.team.read"]);
+    // What was granted names the roles that cannot be tried; a read that works counts more than what it says.
+    let granted = [
+        "org.permission.message",
+        "org.permission.note",
+        "org.permission.user.read",
+        "org.permission.tag.read",
+    ];
+    let granted = granted.map(str::to_owned);
+    let missing = wire.kustomer().missing_roles(&org(), &token(), &granted).await.unwrap();
+    let expected = [
+        "org.permission.conversation.create",
+        "org.permission.conversation.update",
+        "org.permission.customer.create",
+        "org.permission.customer.update",
+        "org.permission.outbound_webhook.create",
+        "org.permission.outbound_webhook.delete",
+        "org.permission.team.read",
+    ];
+    assert_eq!(missing, expected);
     let wire = Wire::with(401, json!({})).await;
-    assert_eq!(failed(wire.kustomer().missing_roles(&org(), &token()).await).kind, Kind::Unauthorized);
+    assert_eq!(failed(wire.kustomer().missing_roles(&org(), &token(), &[]).await).kind, Kind::Unauthorized);
 }
 
 /// Answers look-ups with 404 until something was posted, and the post as told.
@@ -279,7 +302,7 @@ async fn a_message_that_was_refused_stops_the_transcript_with_its_error() {
 }
 
 #[tokio::test]
-async fn former_webhooks_of_the_same_address_are_deleted_before_one_is_made() {
+async fn webhooks_of_an_address_are_found_and_one_is_made_with_all_events() {
     let ours = "https://a.example/w";
     let wire = Wire::answering(move |asked| {
         let hook = |id: &str, url: &str| json!({"id": id, "attributes": {"url": url}});
@@ -288,28 +311,69 @@ async fn former_webhooks_of_the_same_address_are_deleted_before_one_is_made() {
                 200,
                 json!({"data": [hook("w1", ours), hook("w2", "https://b.example/w"), hook("w/3", ours)]}),
             ),
-            // One of them is gone already.
-            Method::DELETE => {
-                Reply::With(if asked.path.ends_with("w1") { 404 } else { 204 }, Vec::new(), Vec::new())
-            }
             _ => Reply::Of(201, json!({"data": {"id": "w9", "attributes": {"token": "hook-secret"}}})),
         }
     })
     .await;
+    assert_eq!(wire.kustomer().webhooks_at(&org(), &token(), ours).await.unwrap(), ["w1", "w/3"]);
     let made = wire.kustomer().webhook_create(&org(), &token(), ours, "AgenStack").await.unwrap();
     assert_eq!((made.id.as_str(), made.secret.expose_secret()), ("w9", "hook-secret"));
     let path = "/acme/v1/outbound-webhooks";
-    assert_eq!(
-        wire.lines(),
-        [
-            format!("GET {path}"),
-            format!("DELETE {path}/w1"),
-            format!("DELETE {path}/w%2F3"),
-            format!("POST {path}")
-        ]
-    );
+    assert_eq!(wire.lines(), [format!("GET {path}"), format!("POST {path}")]);
     let body = wire.asked().pop().unwrap().json();
     assert_eq!((&body["url"], body["events"].as_array().map(Vec::len)), (&json!(ours), Some(3)));
+}
+
+#[tokio::test]
+async fn a_webhook_is_on_again_only_if_the_answer_says_so() {
+    for (answer, expected) in [(json!(true), true), (json!(false), false), (Value::Null, false)] {
+        let wire = Wire::with(200, json!({"data": {"attributes": {"enabled": answer}}})).await;
+        let on = wire.kustomer().webhook_enable(&org(), &token(), "w/1", "https://a.example/w", "A").await;
+        assert_eq!(on, Ok(expected));
+        assert_eq!(wire.lines(), ["PUT /acme/v1/outbound-webhooks/w%2F1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_merchants_own_app_is_sent_and_its_refusals_name_what_to_mend() {
+    let own = KustomerApp::from_input(" own-client ", &secret(" own-secret-0006 ")).unwrap();
+    let wire = Wire::with(200, json!({"access_token": "a"})).await;
+    wire.kustomer().refresh(Client::Own(&own), &org(), &secret("r"), NOW).await.unwrap();
+    let form = wire.asked().remove(0).form();
+    assert_eq!((&*form["client_id"], &*form["client_secret"]), ("own-client", "own-secret-0006"));
+    let url =
+        wire.kustomer().authorize_url(Client::Own(&own), &org(), "https://a.example/cb", "s", "c").unwrap();
+    assert!(url.contains("client_id=own-client") && !url.contains("own-secret"), "{url}");
+    assert!(!format!("{own:?}").contains("own-secret"));
+    let invalid_client = json!({"errors": [{"code": "bad_request", "message": "Invalid Client"}]});
+    for (status, body, code) in [
+        (400, json!({"error": "invalid_client"}), "app_not_installed"),
+        (400, invalid_client, "app_not_installed"),
+        (401, json!({"error": "invalid_client"}), "client_secret_refused"),
+        (400, json!({"error": "invalid_grant"}), "grant_refused"),
+    ] {
+        let wire = Wire::with(status, body).await;
+        let error = failed(wire.kustomer().refresh(Client::Own(&own), &org(), &secret("r"), NOW).await);
+        assert_eq!((error.kind, error.code), (Kind::GrantRejected, code));
+    }
+}
+
+#[test]
+fn a_client_is_printable_and_of_a_likely_length() {
+    let long = "x".repeat(257);
+    for (id, word) in [
+        ("", "long enough"),
+        ("abc", "longenough"),
+        ("client", "short"),
+        ("a client", "longenough"),
+        ("client", "long\nenough"),
+        ("clïent", "longenough"),
+        (&*long, "longenough"),
+        ("client", &*long),
+    ] {
+        assert!(KustomerApp::from_input(id, &secret(word)).is_err(), "{id} {word}");
+    }
+    assert!(KustomerApp::from_input("client", &secret("longenough")).is_ok());
 }
 
 #[tokio::test]
@@ -335,15 +399,15 @@ async fn a_webhook_is_made_though_the_list_is_forbidden_and_refused_with_its_rea
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_gone_is_not_enabled_and_deleting_it_is_fine() {
+async fn a_webhook_is_on_off_or_gone_and_deleting_one_that_is_gone_is_fine() {
     for (status, enabled, expected) in [
-        (200, json!(true), true),
-        (200, Value::Null, true),
-        (200, json!(false), false),
-        (404, json!(true), false),
+        (200, json!(true), WebhookState::On),
+        (200, Value::Null, WebhookState::On),
+        (200, json!(false), WebhookState::Off),
+        (404, json!(true), WebhookState::Gone),
     ] {
         let wire = Wire::with(status, json!({"data": {"attributes": {"enabled": enabled}}})).await;
-        assert_eq!(wire.kustomer().webhook_enabled(&org(), &token(), "w").await, Ok(expected));
+        assert_eq!(wire.kustomer().webhook_state(&org(), &token(), "w").await, Ok(expected));
         assert_eq!(wire.kustomer().webhook_delete(&org(), &token(), "w").await, Ok(()));
     }
 }

@@ -6,7 +6,7 @@ mod shopify;
 
 use crate::wire::{self, NOW, Reply, SECRET, TOKEN, Wire, org, page, secret, shop, token};
 use agenstack_providers::http::MOST_ANSWER_BYTES;
-use agenstack_providers::kustomer::{Direction, Turn};
+use agenstack_providers::kustomer::{Client, Direction, Turn};
 use agenstack_providers::{Http, Kind, ProviderError};
 use serde_json::json;
 use std::fmt::Debug;
@@ -51,11 +51,11 @@ pub async fn every_call(url: &str, http: &Http) -> Vec<(&'static str, ProviderEr
         "unsubscribe_as_app": m.unsubscribe_as_app(page);
         "send_text": m.send_text(page, token, "7100000000000001", "hi", "out-1");
         "profile": m.profile("7100000000000001", token);
-        "kustomer exchange": k.exchange_code(org, code, "https://a.example/cb", verifier, NOW);
-        "kustomer refresh": k.refresh(org, refresh, NOW);
+        "kustomer exchange": k.exchange_code(Client::Platform, org, code, "https://a.example/cb", verifier, NOW);
+        "kustomer refresh": k.refresh(Client::Platform, org, refresh, NOW);
         "verify_token": k.verify_token(org, token);
         "identity": k.identity(org, token);
-        "missing_roles": k.missing_roles(org, token);
+        "missing_roles": k.missing_roles(org, token, &[]);
         "customer": k.customer_find_or_create(org, token, "c1", "Ana", Some("ana@shop.example"));
         "conversation": k.conversation_find_or_create(org, token, "c1", "v1", "Where is it?");
         "messages_add": k.messages_add(org, token, "v1", &[turn]);
@@ -63,12 +63,14 @@ pub async fn every_call(url: &str, http: &Http) -> Vec<(&'static str, ProviderEr
         "tag_add": k.tag_add(org, token, "v1", "bot-handover");
         "webhook_create": k.webhook_create(org, token, "https://a.example/w", "AgenStack");
         "webhook_delete": k.webhook_delete(org, token, "w1");
-        "webhook_enabled": k.webhook_enabled(org, token, "w1");
+        "webhook_state": k.webhook_state(org, token, "w1");
+        "webhooks_at": k.webhooks_at(org, token, "https://a.example/w");
+        "webhook_enable": k.webhook_enable(org, token, "w1", "https://a.example/w", "AgenStack");
     }
     errors
 }
 
-pub const CALLS: usize = 33;
+pub const CALLS: usize = 35;
 
 fn failed<T: Debug>(outcome: Result<T, ProviderError>) -> ProviderError {
     outcome.expect_err("the provider refused or was lost")
@@ -169,7 +171,7 @@ async fn writing_and_reading(url: &str, http: &Http) -> [(Vec<ProviderError>, bo
         failed(m.page_info(&page(), &token()).await),
         failed(m.debug_token(&token()).await),
         failed(k.verify_token(&org(), &token()).await),
-        failed(k.webhook_enabled(&org(), &token(), "w").await),
+        failed(k.webhook_state(&org(), &token(), "w").await),
     ];
     [(writing, true), (reading, false)]
 }

@@ -44,6 +44,16 @@ const REASONS: &[(&str, &str)] = &[
         "token_of_another_app",
         "Facebook gave an authorization that is not for this app. Connect again; if it stays, tell the operator to check the app id.",
     ),
+    // Nothing is tried again by itself here: a person stands before it.
+    ("outage", "{who} does not answer at the moment. Nothing was connected; connect again in a while."),
+    ("timed_out", "{who} did not answer in time. Nothing was connected; connect again in a while."),
+    ("connection_lost", "The answer of {who} broke off. Nothing was connected; connect again in a while."),
+    (
+        "connect_failed",
+        "{who} cannot be reached at the moment. Nothing was connected; connect again in a while.",
+    ),
+    ("rate_limited", "{who} asks us to slow down. Nothing was connected; connect again in a few minutes."),
+    ("throttled", "{who} asks us to slow down. Nothing was connected; connect again in a few minutes."),
     ("provider_not_set_up", "{who} is not set up by the operator of this installation."),
     ("sealed", "A stored secret could not be opened. Tell the operator to check the master key."),
     (
@@ -69,8 +79,6 @@ pub fn reason_text(provider: Provider, reason: &str) -> String {
     }
     let kind = match reason {
         "grant_refused" => Kind::GrantRejected,
-        "outage" | "connect_failed" | "timed_out" | "connection_lost" => Kind::Unavailable,
-        "rate_limited" | "throttled" => Kind::RateLimited,
         "permission_missing" => Kind::Forbidden,
         "account_stopped" => Kind::Paused,
         "token_invalid" => Kind::Unauthorized,

@@ -286,7 +286,20 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
     lark.fill("#api_key", key["full"].as_str().unwrap()).await;
     lark.click("#connect-key").await;
     lark.see(".card[data-provider=kustomer] .badge[data-status=connected]").await;
-    lark.go(&format!("/orgs/{lark_org}/integrations")).await;
+    // The same account through an app of its own, which takes the key's place.
+    let app = reqwest_json(&format!("{sandbox}/control/kustomer/lark-supply/private-app")).await;
+    lark.go(&format!("/orgs/{lark_org}/integrations/kustomer/connect")).await;
+    lark.fill("#own-subdomain", "lark-supply").await;
+    lark.fill("#client_id", app["client_id"].as_str().unwrap()).await;
+    lark.fill("#client_secret", app["client_secret"].as_str().unwrap()).await;
+    lark.click("#check-own").await;
+    lark.see("#continue-own").await;
+    lark.is_accessible("connect-kustomer-own").await;
+    lark.click("#roles").await;
+    picture(&lark.client, "connect-kustomer-roles").await;
+    lark.click("#continue-own").await;
+    lark.click("#allow").await;
+    lark.read(".card[data-provider=kustomer]", "by its own app").await;
     lark.is_accessible("integrations").await;
     lark.click(".card[data-provider=shopify] button.test").await;
     lark.read(".notice.good", "Lark Supply answers").await;

@@ -65,6 +65,18 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         let (status, ..) = call(http.get(back.split('#').next().unwrap())).await;
         assert_eq!(status, StatusCode::SEE_OTHER);
     }
+    // Kustomer again, through an app of its own: once with a wrong secret, and once with the right one.
+    let app = format!("{sandbox}/control/kustomer/lark-supply/private-app");
+    let app: serde_json::Value = http.get(app).send().await.unwrap().json().await.unwrap();
+    for secret in ["canary-client-secret", app["client_secret"].as_str().unwrap()] {
+        let body =
+            json!({"subdomain": "lark-supply", "client_id": app["client_id"], "client_secret": secret});
+        let url = format!("{product}/api/organizations/{org}/integrations/kustomer/private-app");
+        let begun: serde_json::Value =
+            serde_json::from_str(&call(http.post(url).json(&body)).await.2).unwrap();
+        let back = Walk::approve().through(begun["location"].as_str().unwrap()).await.unwrap();
+        assert_eq!(call(http.get(back)).await.0, StatusCode::SEE_OTHER);
+    }
     let pages = format!("{product}/api/organizations/{org}/integrations/messenger/pages");
     assert_eq!(call(http.post(pages).json(&json!({"page_id": LARK.page}))).await.0, StatusCode::CREATED);
     let control = async |path: &str, body: serde_json::Value| -> serde_json::Value {
@@ -129,6 +141,7 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         "EAA",
         "canary-text",
         "canary-body",
+        "canary-client",
         "canary-mail",
         "canary horse",
         "canary wrong",
@@ -136,6 +149,7 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         "Canary Person",
         "access_token=",
         "client_secret=",
+        app["client_secret"].as_str().unwrap(),
         "code=",
         &psid,
         &key,
@@ -162,8 +176,11 @@ both_databases! {
     async fn no_page_answer_or_row_holds_what_a_provider_gave_in_confidence_or_said_in_anger(db: TestDb) {
         let scene = Scene::on(db).await;
         let v = scene.connected("V", LARK).await;
+        // Through the account's own app from now on, so that its secret is kept, too.
+        crate::desk::connect(&scene, &v, LARK.label).await;
         scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
         let mut secrets = tokens(&scene).await;
+        secrets.push(crate::desk::own_app(&scene, LARK.label).await.1);
         scene.pass_time(3_100);
         care::round(scene.running.app.clone()).await;
         scene.pass_time(-3_100);
@@ -222,12 +239,14 @@ both_databases! {
     async fn after_a_disconnection_neither_the_tokens_nor_what_they_were_sealed_into_are_in_the_database(db: TestDb) {
         let scene = Scene::on(db).await;
         let v = scene.connected("V", LARK).await;
-        let plain = tokens(&scene).await;
+        crate::desk::connect(&scene, &v, LARK.label).await;
+        let mut plain = tokens(&scene).await;
+        plain.push(crate::desk::own_app(&scene, LARK.label).await.1);
         let mut sealed = Vec::new();
-        for column in ["access_token", "refresh_token", "webhook_secret"] {
+        for column in ["access_token", "refresh_token", "webhook_secret", "webhook_secret_previous", "client_secret"] {
             sealed.extend(bytes(&scene, &format!("SELECT {column} FROM integrations WHERE {column} IS NOT NULL")).await);
         }
-        assert!(sealed.len() >= 6, "{}", sealed.len());
+        assert!(sealed.len() >= 8, "{}", sealed.len());
         let before = everything(&scene).await;
         assert!(sealed.iter().all(|s| holds(&before, &needle(&scene, s))), "they are there while it is connected");
         for provider in ["shopify", "messenger", "kustomer"] {

@@ -12,7 +12,7 @@ const MOSS: Accounts = Accounts { label: "moss-market", facebook: "mo", page: "1
 const CREATE: &str = "org.permission.outbound_webhook.create";
 
 /// The app that an account registered for itself: client id and secret.
-async fn own_app(scene: &Scene, label: &str) -> (String, String) {
+pub async fn own_app(scene: &Scene, label: &str) -> (String, String) {
     let app = scene.control(Method::GET, &format!("/kustomer/{label}/private-app"), None).await;
     let text = |name: &str| app[name].as_str().unwrap().to_owned();
     (text("client_id"), text("client_secret"))
@@ -34,7 +34,8 @@ async fn walk(tenant: &Tenant, url: &str) -> String {
     to.split_once("?kustomer=").expect("it tells how it ended").1.to_owned()
 }
 
-async fn connect(scene: &Scene, tenant: &Tenant, label: &str) {
+/// Connects an account through its own app.
+pub async fn connect(scene: &Scene, tenant: &Tenant, label: &str) {
     let app = own_app(scene, label).await;
     let url = begin(tenant, label, &app).await;
     assert_eq!(walk(tenant, &url).await, "connected");

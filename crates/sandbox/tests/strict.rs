@@ -308,6 +308,63 @@ async fn kustomer_wants_the_verifier_the_role_and_a_key_of_the_account() {
 }
 
 #[tokio::test]
+async fn an_accounts_own_app_is_known_there_only_and_its_codes_and_tokens_are_its_own() {
+    let stage = Stage::new().await;
+    let s = &stage.settings;
+    let verifier = "v".repeat(43);
+    let challenge =
+        base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, Sha256::digest(&verifier));
+    let app = async |org: &str| {
+        let url = format!("{}/control/kustomer/{org}/private-app", stage.url);
+        stage.send(stage.http.get(url)).await.1
+    };
+    let (own, other) = (app("moss-market").await, app("fern-goods").await);
+    let consent = |client: &Value| {
+        format!(
+            "{}/kustomer/moss-market/oauth/authorize?response_type=code&client_id={}&redirect_uri={BACK}&scope=org.permission.customer.read&state=s&code_challenge={challenge}&code_challenge_method=S256",
+            stage.url,
+            client.as_str().unwrap()
+        )
+    };
+    assert!(Walk::approve().through(&consent(&other["client_id"])).await.is_err(), "another account's app");
+    let code =
+        async || parameter(&Walk::approve().through(&consent(&own["client_id"])).await.unwrap(), "code");
+    let token = async |fields: Value| {
+        let url = format!("{}/kustomer-api/moss-market/oauth/token", stage.url);
+        stage.send(stage.http.post(url).form(&fields)).await
+    };
+    let exchange = async |id: &Value, secret: &Value| {
+        let fields = json!({"grant_type": "authorization_code", "client_id": id, "client_secret": secret, "code": code().await,
+            "redirect_uri": BACK, "code_verifier": verifier});
+        token(fields).await
+    };
+    let refused = |status: u16| (status, json!({"error": "invalid_client"}));
+    assert_eq!(exchange(&own["client_id"], &json!("wrong")).await, refused(401));
+    assert_eq!(exchange(&other["client_id"], &other["client_secret"]).await, refused(400));
+    assert_eq!(exchange(&json!(s.kustomer_client_id), &json!(s.kustomer_client_secret)).await, refused(400));
+    let (status, grant) = exchange(&own["client_id"], &own["client_secret"]).await;
+    assert_eq!(status, 200);
+    let refresh = async || {
+        let fields = json!({"grant_type": "refresh_token", "client_id": own["client_id"], "client_secret": own["client_secret"],
+            "refresh_token": grant["refresh_token"]});
+        token(fields).await
+    };
+    let deed = async |deed: &str| {
+        let url = format!("{}/control/kustomer/moss-market/private-app/{deed}", stage.url);
+        assert_eq!(stage.send(stage.http.post(url)).await.0, 200);
+    };
+    deed("uninstall").await;
+    assert_eq!(refresh().await, refused(400));
+    deed("install").await;
+    assert_eq!(refresh().await.0, 200);
+    deed("new-secret").await;
+    assert_eq!(refresh().await, refused(401));
+    let key = stage.keys("lark-supply").await["other_region"].as_str().unwrap().to_owned();
+    let (status, body) = stage.desk(Method::GET, "/v1/auth/tokens/current", &key, Value::Null).await;
+    assert!(status == 403 && body.to_string().contains(" pod "), "{status} {body}");
+}
+
+#[tokio::test]
 async fn an_app_that_is_not_installed_or_known_gets_no_consent_page() {
     let stage = Stage::new().await;
     let s = &stage.settings;

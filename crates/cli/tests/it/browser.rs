@@ -135,12 +135,24 @@ impl Window {
         }
     }
 
+    /// Clicks what `css` names now: a live page may put another element in its place after it was found, and one that
+    /// is gone takes no click.
     async fn click(&self, css: &str) {
-        let element = self.see(css).await;
         let to_middle = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
-        let target = serde_json::to_value(&element).expect("an element has a name");
-        self.client.execute(to_middle, vec![target]).await.expect("the page scrolls");
-        element.click().await.unwrap_or_else(|e| panic!("{css} cannot be clicked: {e}"));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let element = self.see(css).await;
+            let target = serde_json::to_value(&element).expect("an element has a name");
+            let clicked = match self.client.execute(to_middle, vec![target]).await {
+                Ok(_) => element.click().await,
+                Err(e) => Err(e),
+            };
+            match clicked {
+                Ok(()) => return,
+                Err(e) if e.is_stale_element_reference() && tokio::time::Instant::now() < deadline => {}
+                Err(e) => panic!("{css} cannot be clicked: {e}"),
+            }
+        }
     }
 
     async fn fill(&self, css: &str, text: &str) {

@@ -70,7 +70,11 @@ impl Committer {
                     events += next.delivery.owned.len() + next.delivery.unrouted.len();
                     batch.push(next);
                 }
-                commit(&store, clock.now(), batch).await;
+                // A task of its own: were it to panic, its deliveries would come again, and the next would go on.
+                let (store, now) = (store.clone(), clock.now());
+                if tokio::spawn(async move { commit(&store, now, batch).await }).await.is_err() {
+                    tracing::error!("a batch of deliveries was not committed");
+                }
             }
         });
         Self(asked)
@@ -83,7 +87,7 @@ impl Committer {
     pub(crate) async fn commit(&self, delivery: Delivery) -> Result<Committed, NotCommitted> {
         let (answer, told) = oneshot::channel();
         self.0.try_send(Asked { delivery, answer }).map_err(|_| NotCommitted::Full)?;
-        // The task answers everybody; that it is gone would mean that the process ends.
+        // The task answers everybody; that it is gone means that it, or the process, has failed.
         told.await.unwrap_or(Err(NotCommitted::Full))
     }
 }

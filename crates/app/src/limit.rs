@@ -51,6 +51,15 @@ impl Limits {
         self.take(&self.account, &email.to_owned())
     }
 
+    /// One request of the operator's page, right or wrong: an attempt that is not let through must not tell whether the
+    /// password was right. No bucket is shared between addresses, so that nobody can lock the operator out elsewhere.
+    ///
+    /// # Errors
+    /// [`AppError::TooMany`] with the seconds until another counts.
+    pub(crate) fn operator(&self, address: IpAddr) -> Result<(), AppError> {
+        self.take(&self.address, &network(address))
+    }
+
     /// One attempt to sign up.
     ///
     /// # Errors
@@ -97,6 +106,14 @@ mod tests {
         let refused = (0..1000).filter(|_| limits.login(stranger, "v@example.com").is_err()).count();
         assert!(refused >= 985, "{refused}");
         assert!(limits.login(owner, "v@example.com").is_ok());
+    }
+
+    #[test]
+    fn the_operators_page_is_limited_for_one_stranger_and_open_to_the_operator() {
+        let limits = Limits::new();
+        let (stranger, operator) = ([203, 0, 113, 9].into(), [198, 51, 100, 7].into());
+        assert!((0..1000).filter(|_| limits.operator(stranger).is_ok()).count() <= 61);
+        assert!(limits.operator(operator).is_ok());
     }
 
     #[test]

@@ -83,10 +83,10 @@ pub async fn overview(app: &App, before: Option<&str>) -> Result<Overview, AppEr
     })
 }
 
-/// One attempt to get in, counted like a log-in.
+/// One attempt to get in, with whatever password. It counts before the password is looked at.
 ///
 /// # Errors
 /// [`AppError::TooMany`] with the seconds until another counts.
 pub fn attempt(app: &App, from: IpAddr) -> Result<(), AppError> {
-    app.limits().login(from, "operator")
+    app.limits().operator(from)
 }

@@ -28,18 +28,15 @@ pub(crate) async fn admit(shared: &Shared, request: Request) -> Result<Request, 
     let Ok(ClientAddress(from)) = ClientAddress::from_request_parts(&mut parts, shared).await;
     let given = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(given);
     let Some(given) = given else { return Err(ask()) };
+    // Before the password is looked at: whoever guesses too fast is not let in by a right guess either.
+    operator::attempt(shared.app(), from).map_err(|error| Failure(error).into_response())?;
     // Digests are compared, so that neither length nor beginning tells anything.
     let same = Sha256::digest(given).ct_eq(&Sha256::digest(password.expose_secret().as_bytes()));
     if bool::from(same) {
         return Ok(Request::from_parts(parts, body));
     }
-    match operator::attempt(shared.app(), from) {
-        Ok(()) => {
-            tracing::warn!(%from, "the operator's page was refused");
-            Err(ask())
-        }
-        Err(error) => Err(Failure(error).into_response()),
-    }
+    tracing::warn!(%from, "the operator's page was refused");
+    Err(ask())
 }
 
 /// The password of an `Authorization: Basic`.

@@ -56,14 +56,57 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
     assert_eq!(status, StatusCode::CREATED, "{text}");
     let made: serde_json::Value = serde_json::from_str(&text).unwrap();
     let org = made["organization"]["id"].as_str().unwrap().to_owned();
-    for (provider, more) in
-        [("shopify", "&shop=lark-supply"), ("messenger", ""), ("kustomer", "&subdomain=lark-supply")]
-    {
+    let control = async |path: &str, body: serde_json::Value| -> serde_json::Value {
+        http.post(format!("{sandbox}/control{path}")).json(&body).send().await.unwrap().json().await.unwrap()
+    };
+    let talkative = json!({"errors": "canary-body", "error": {"message": "canary-body", "code": 2, "type": "canary-body"}});
+    let connect = async |provider: &str| {
+        let more = match provider {
+            "shopify" => "&shop=lark-supply",
+            "kustomer" => "&subdomain=lark-supply",
+            _ => "",
+        };
         let url = format!("{product}/api/oauth/{provider}/redirect?organization_id={org}{more}");
         let (_, there, _) = call(http.get(url)).await;
         let back = Walk::approve().through(&there.unwrap()).await.unwrap();
-        let (status, ..) = call(http.get(back.split('#').next().unwrap())).await;
-        assert_eq!(status, StatusCode::SEE_OTHER);
+        call(http.get(back.split('#').next().unwrap())).await
+    };
+    // First every step to a token is refused once, by an answer that talks; then everything goes well.
+    let mut shown = Vec::new();
+    let steps = [
+        ("shopify", "shopify", "token.code"),
+        ("messenger", "meta", "POST oauth/access_token"),
+        ("messenger", "meta", "GET debug_token"),
+        ("messenger", "meta", "GET me/accounts"),
+        ("kustomer", "kustomer", "token.code"),
+        ("kustomer", "kustomer", "GET users/current"),
+        ("kustomer", "kustomer", "POST outbound-webhooks"),
+    ];
+    for (provider, emulated, operation) in steps {
+        for status in [400, 401, 500] {
+            let fault = json!({"provider": emulated, "operation": operation, "status": status, "times": 1, "body": talkative});
+            control("/faults", fault).await;
+            let (_, location, text) = connect(provider).await;
+            if let Some(location) = location {
+                shown.push(call(http.get(format!("{product}{location}"))).await.2);
+            }
+            shown.push(text);
+        }
+    }
+    for provider in ["shopify", "messenger", "kustomer"] {
+        assert_eq!(connect(provider).await.0, StatusCode::SEE_OTHER);
+    }
+    let received: serde_json::Value =
+        http.get(format!("{sandbox}/control/received")).send().await.unwrap().json().await.unwrap();
+    for (_, emulated, operation) in steps {
+        let met = |c: &&serde_json::Value| {
+            c["provider"] == emulated && c["operation"] == operation && c["status"].as_u64().unwrap() >= 400
+        };
+        assert_eq!(
+            received.as_array().unwrap().iter().filter(met).count(),
+            3,
+            "{emulated} {operation}: {received}"
+        );
     }
     // Kustomer again, through an app of its own: once with a wrong secret, and once with the right one.
     let app = format!("{sandbox}/control/kustomer/lark-supply/private-app");
@@ -79,11 +122,7 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
     }
     let pages = format!("{product}/api/organizations/{org}/integrations/messenger/pages");
     assert_eq!(call(http.post(pages).json(&json!({"page_id": LARK.page}))).await.0, StatusCode::CREATED);
-    let control = async |path: &str, body: serde_json::Value| -> serde_json::Value {
-        http.post(format!("{sandbox}/control{path}")).json(&body).send().await.unwrap().json().await.unwrap()
-    };
     // Refusals, faults and a hand-over are logged, too.
-    let talkative = json!({"errors": "canary-body", "error": {"message": "canary-body", "code": 2, "type": "canary-body"}});
     for (provider, operation, status) in
         [("shopify", "orders", 503), ("meta", "POST messages", 500), ("meta", "GET object", 400)]
     {
@@ -164,6 +203,11 @@ async fn no_token_secret_cookie_text_or_address_is_in_the_log_even_at_its_most_t
         assert!(line.is_none(), "{secret} is in the log: {}", line.unwrap_or_default());
         assert!(!metrics.contains(secret), "{secret} is in the metrics");
     }
+    let shown = shown.concat();
+    for secret in tokens.iter().map(String::as_str).chain(["canary-body", &key, &settings.shopify_api_secret])
+    {
+        assert!(!shown.contains(secret), "{secret} is on a page");
+    }
 }
 
 /// Every token that a provider has given, wherever one might be.
@@ -201,6 +245,24 @@ both_databases! {
                 scene.control(Method::DELETE, "/faults", None).await;
             }
         }
+        // A renewal is refused just as talkatively; the last time for good.
+        scene.control(Method::DELETE, "/received", None).await;
+        for status in [500, 429, 400] {
+            for (provider, wait) in [("shopify", 8_000), ("kustomer", 90_000)] {
+                let fault = json!({"provider": provider, "operation": "token.refresh", "status": status, "times": 1, "body": said});
+                scene.control(Method::POST, "/faults", Some(fault)).await;
+                let id = v.integration(provider).await["id"].as_str().unwrap().to_owned();
+                scene.pass_time(wait);
+                let path = v.api(&format!("/integrations/{id}/test"));
+                let report = v.browser.post(&path, json!({})).await;
+                let met = scene.received(provider).await;
+                assert_eq!(met.last().map(|c| c.1.as_str()), Some("token.refresh"), "{provider} {status}: {met:?}");
+                for secret in &secrets {
+                    assert!(!report.text.contains(secret), "{provider} {status}: {secret}");
+                }
+            }
+        }
+        scene.pass_time(-3 * (8_000 + 90_000));
         secrets.extend([scene.settings.shopify_api_secret.clone(), scene.settings.meta_app_secret.clone()]);
         let conversation = v.conversation().await;
         let event = v.list("/events").await[0]["id"].as_str().unwrap().to_owned();

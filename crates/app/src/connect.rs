@@ -453,6 +453,7 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     crate::state::changed(app, org, &mut tx, &it.id, change).await?;
     crate::job::add(app, &mut tx, &Job::AdoptEvents { integration: it.id.clone() }, it.id.as_str(), now)
         .await?;
+    tx.tell_account(it.provider, &it.external_id);
     tx.commit().await?;
     app.routes().forget(it.provider, &it.external_id);
     app.wake();

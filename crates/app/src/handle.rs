@@ -35,6 +35,18 @@ pub(crate) struct Lease<'a> {
 pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
     let mut tx = app.store().tenant_read(org).await?;
     let event = tx.event_find(lease.id).await?.ok_or(AppError::NotFound)?;
+    act(app, org, lease, &event, tx).await?;
+    app.metrics().effective(event.received_at, app.now());
+    Ok(())
+}
+
+async fn act(
+    app: &App,
+    org: &OrgCtx,
+    lease: &Lease<'_>,
+    event: &Event,
+    mut tx: TenantTx,
+) -> Result<(), AppError> {
     let sealed = tx.event_payload(lease.id).await?;
     let found = tx.integration_find(&event.integration_id).await?;
     drop(tx);
@@ -45,7 +57,7 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
     };
     let payload = app.keyring().open(org.org(), payload_place(lease.id), &sealed).await?;
     if let Some(kind) = asked {
-        return crate::compliance::perform(app, org, lease, &event, &it, kind, &payload).await;
+        return crate::compliance::perform(app, org, lease, event, &it, kind, &payload).await;
     }
     match event.provider {
         Provider::Messenger => {
@@ -56,7 +68,7 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
                 None => done(app, org, lease).await,
             }
         }
-        Provider::Shopify => shopify(app, org, lease, &event, &it, &payload).await,
+        Provider::Shopify => shopify(app, org, lease, event, &it, &payload).await,
         Provider::Kustomer => {
             let body = json::parse(&payload).map_err(|_| unreadable())?;
             match app.kustomer().parse_event(&body) {
@@ -429,12 +441,19 @@ async fn shopify(
                 Err(e) => return Err(e),
             }
         }
-        // Orders are read from the shop when a customer asks; the event is kept for the log.
+        // What came before it was known that nothing is done about it ([`acts_on_topic`]), or cannot be read.
         _ => {}
     }
     done(app, org, lease).await?;
     app.live().changed(org.org(), Topic::Events);
     Ok(())
+}
+
+/// Whether anything is done about events of this topic of Shopify. Orders, say, are read from the shop when a customer asks:
+/// their events are for the log.
+pub(crate) fn acts_on_topic(topic: &str) -> bool {
+    matches!(topic, "app/uninstalled" | "app/scopes_update" | "shop/update")
+        || PrivacyKind::parse(topic).is_some()
 }
 
 /// Why a connection ends that was removed at the shop. There is nobody left to tell: its token is dead.

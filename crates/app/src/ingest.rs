@@ -6,7 +6,7 @@
 
 use crate::commit::{Delivery, NotCommitted};
 use crate::error::AppError;
-use crate::{App, new_id};
+use crate::{App, handle, new_id};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
 use agenstack_core::id::{EventId, IntegrationId, OrgId};
@@ -20,6 +20,7 @@ use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::{GlobalTx, StoreError};
 use http::HeaderMap;
 use serde_json::{Value, json as value};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,8 +93,10 @@ struct Part {
     order_key: String,
     payload: Vec<u8>,
     triggered_at: Option<Timestamp>,
-    /// What was signed, where the provider's id of the delivery was not.
-    signed: Option<Vec<u8>>,
+    /// Whether all that is signed is the payload, and not the provider's id of the delivery.
+    digested: bool,
+    /// Nothing is to be done about it but to enter it in the log.
+    log_only: bool,
 }
 
 /// A delivery of Shopify, of whichever shop.
@@ -109,7 +112,10 @@ async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) ->
     shopify.verify(headers, body).map_err(|e| unsigned(Provider::Shopify, &e))?;
     let delivery = shopify.delivery(headers, body).map_err(|_| Refused::Malformed)?;
     // A body that is no JSON was signed all the same: it is kept, and its handling fails alone.
-    let parsed = json::parse(body).unwrap_or_default();
+    let (parsed, readable) = match json::parse(body) {
+        Ok(value) => (value, true),
+        Err(_) => (Value::Null, false),
+    };
     if !delivery.agrees_with(&parsed) || !delivery.is_timely(ctx.now) {
         // A signed body under another shop's name, or from another time, is somebody's replay (`shopify.md` 2.3).
         tracing::warn!(provider = "shopify", "a delivery whose headers contradict its body was refused");
@@ -121,11 +127,12 @@ async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) ->
         // The same delivery again carries the same id (`shopify.md` 2.1).
         dedup_key: format!("{}:{}", shop, delivery.webhook_id),
         order_key: order_key(&delivery.topic, &parsed, shop.as_str()),
+        log_only: readable && !handle::acts_on_topic(&delivery.topic),
         topic: delivery.topic,
         external_id: delivery.webhook_id,
         payload: body.to_vec(),
         triggered_at: delivery.triggered_at,
-        signed: Some(body.to_vec()),
+        digested: true,
     };
     accept(app, ctx, Provider::Shopify, vec![part]).await
 }
@@ -166,7 +173,8 @@ async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) 
         order_key: conversation_key(e.page_id.as_str(), e.psid.as_deref()),
         payload: single(&e),
         triggered_at: e.timestamp,
-        signed: None,
+        digested: false,
+        log_only: false,
     });
     accept(app, ctx, Provider::Messenger, parts.collect()).await
 }
@@ -234,7 +242,8 @@ async fn from_kustomer(
         order_key: format!("{id}:{}", event.conversation_id.as_deref().unwrap_or("-")),
         payload: body.to_vec(),
         triggered_at: None,
-        signed: None,
+        digested: false,
+        log_only: false,
     };
     accept(app, ctx, Provider::Kustomer, vec![part]).await
 }
@@ -259,6 +268,7 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
     let mut accepted = Accepted::default();
     let mut waiting = parts;
     let mut owners = BTreeSet::new();
+    let for_the_log = waiting.iter().all(|part| part.log_only);
     for attempt in 0..TRIES {
         if waiting.is_empty() {
             break;
@@ -329,7 +339,11 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
         return Err(Refused::Busy);
     }
     if accepted.stored > 0 {
-        app.wake();
+        if for_the_log {
+            app.wake_for_log()
+        } else {
+            app.wake()
+        }
         for org in &owners {
             app.live().changed(org, crate::live::Topic::Events);
         }
@@ -368,10 +382,11 @@ async fn seal(
     let (payload, digests) = match org {
         Some(org) => {
             let key = app.keyring().key(org).await?;
-            let digests = part.signed.as_ref().map(|signed| {
+            let digests = part.digested.then(|| {
                 let window = ctx.now.secs().div_euclid(WINDOW_SECS);
+                let body = Sha256::digest(&part.payload);
                 [window, window - 1].map(|w| {
-                    let said = [&w.to_be_bytes()[..], part.topic.as_bytes(), b"\0", signed].concat();
+                    let said = [&w.to_be_bytes()[..], part.topic.as_bytes(), b"\0", body.as_slice()].concat();
                     key.digest("delivery", &said).to_vec()
                 })
             });
@@ -392,6 +407,11 @@ async fn seal(
         payload,
         received_at: ctx.now,
         triggered_at: part.triggered_at,
+        rank: match org {
+            Some(org) if !part.log_only => app.shares().turn(org, ctx.now),
+            _ => ctx.now,
+        },
+        log_only: part.log_only,
         digests,
     })
 }

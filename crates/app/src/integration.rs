@@ -379,6 +379,7 @@ pub(crate) async fn end(
             Some((farewell, _)) => Ended::Telling(farewell::keep(app, &mut tx, farewell).await?),
             None => Ended::Silently,
         };
+        tx.tell_account(it.provider, &it.external_id);
         tx.commit().await?;
         app.routes().forget(it.provider, &it.external_id);
         app.live().changed(org.org(), Topic::Integrations);

@@ -9,7 +9,9 @@ use crate::{App, new_id, token};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery, Message};
 use agenstack_core::ctx::{OrgCtx, Route};
-use agenstack_core::id::{ConversationId, FarewellId, HistoryId, IntegrationId, JobId, MailId, MessageId};
+use agenstack_core::id::{
+    ConversationId, EventId, FarewellId, HistoryId, IntegrationId, JobId, MailId, MessageId, ReplayId,
+};
 use agenstack_core::integration::{AccountIdentifier, PageId, Provider, Subdomain};
 use agenstack_providers::ProviderError;
 use agenstack_providers::kustomer::{Direction, Turn};
@@ -58,6 +60,13 @@ pub enum Job {
         /// The mail.
         mail: MailId,
     },
+    /// Puts the next events of a replay back into the queue.
+    Replay {
+        /// The replay.
+        replay: ReplayId,
+        /// The last event of the step before; a step that another has overtaken does nothing.
+        after: Option<EventId>,
+    },
     /// Writes a customer's message into the conversation in Kustomer.
     Relay {
         /// The message.
@@ -72,6 +81,7 @@ impl Job {
             Job::SendMessage { .. } => "send_message",
             Job::HandOver { .. } => "hand_over",
             Job::Relay { .. } => "relay",
+            Job::Replay { .. } => "replay",
             Job::SayFarewell { .. } => "say_farewell",
             Job::Notify { .. } => "notify",
             Job::SendMail { .. } => "send_mail",
@@ -116,6 +126,15 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
     let subject = app.store().tenant_read(org).await?.job_subject(lease.id, lease.token).await?;
     let job: Job = serde_json::from_str(&subject).map_err(|e| AppError::Internal(Box::new(e)))?;
     match job {
+        Job::Replay { replay, after } => {
+            let mut tx = app.store().tenant(org).await?;
+            crate::replay::step(app, org, &mut tx, &replay, after.as_ref()).await?;
+            tx.job_done(lease.id, lease.token).await?;
+            tx.commit().await?;
+            app.wake();
+            app.live().changed(org.org(), Topic::Events);
+            Ok(())
+        }
         Job::AdoptEvents { integration } => adopt_events(app, org, lease, &integration).await,
         Job::SendMessage { message } => send_message(app, org, lease, &message).await,
         Job::HandOver { conversation } => hand_over(app, org, lease, &conversation).await,

@@ -31,9 +31,11 @@ pub mod operator;
 pub mod password;
 pub mod privacy;
 pub mod renewal;
+pub mod replay;
 pub mod rotation;
 mod routing;
 pub mod seed;
+mod share;
 mod state;
 pub mod token;
 pub mod transfer;
@@ -68,9 +70,14 @@ use agenstack_providers::Tally;
 use agenstack_providers::kustomer::Kustomer;
 use agenstack_providers::messenger::Messenger;
 use agenstack_providers::shopify::Shopify;
-use agenstack_store::Store;
+use agenstack_store::notice::Notice;
+use agenstack_store::{Store, StoreError};
 use agenstack_vault::Vault;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before listening to other processes is tried again.
+const HEARING_AGAIN: Duration = Duration::from_secs(1);
 
 /// The providers, as the operator set them up.
 pub struct Providers {
@@ -120,11 +127,13 @@ struct Inner {
     limits: limit::Limits,
     passwords: password::Hasher,
     live: live::Live,
-    metrics: metric::Metrics,
+    metrics: Arc<metric::Metrics>,
     refreshing: token::Refreshing,
     wake: tokio::sync::Notify,
+    wake_log: tokio::sync::Notify,
     committer: commit::Committer,
     routes: routing::Routes,
+    shares: share::Shares,
 }
 
 impl App {
@@ -136,7 +145,8 @@ impl App {
             parts.clock.clone(),
             parts.entropy.clone(),
         );
-        let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone());
+        let metrics = Arc::new(metric::Metrics::new());
+        let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone(), metrics.clone());
         Self(Arc::new(Inner {
             store: parts.store,
             keyring,
@@ -144,6 +154,7 @@ impl App {
             passwords: password::Hasher::new(parts.entropy.as_ref()),
             committer,
             routes: routing::Routes::new(),
+            shares: share::Shares::new(),
             clock: parts.clock,
             entropy: parts.entropy,
             ids: IdMaker::new(),
@@ -151,9 +162,10 @@ impl App {
             mailer: parts.mailer,
             limits: limit::Limits::new(),
             live: live::Live::new(),
-            metrics: metric::Metrics::new(),
+            metrics,
             refreshing: token::Refreshing::new(),
             wake: tokio::sync::Notify::new(),
+            wake_log: tokio::sync::Notify::new(),
         }))
     }
 
@@ -250,6 +262,9 @@ impl App {
     pub(crate) fn routes(&self) -> &routing::Routes {
         &self.0.routes
     }
+    pub(crate) fn shares(&self) -> &share::Shares {
+        &self.0.shares
+    }
     pub(crate) fn metrics(&self) -> &metric::Metrics {
         &self.0.metrics
     }
@@ -259,10 +274,57 @@ impl App {
     pub(crate) fn wake_up(&self) -> &tokio::sync::Notify {
         &self.0.wake
     }
-    /// Work was committed: tells an idle worker of this process. Others find it by polling.
+    /// Work was committed: tells an idle worker of this process. Others find it by polling, or are told by a process that has
+    /// no worker ([`App::tell_work`]).
     pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
     }
+
+    /// The same for events that are only to be entered in the log, which are gathered for a moment.
+    pub(crate) fn wake_for_log(&self) {
+        self.0.wake_log.notify_one();
+    }
+    pub(crate) fn wake_up_for_log(&self) -> &tokio::sync::Notify {
+        &self.0.wake_log
+    }
+
+    /// From now on the workers of other processes are told of what is to be done: this one has none.
+    pub fn tell_work(&self) {
+        self.store().tell_work();
+    }
+
+    /// Hears what other processes tell, for as long as this one lives.
+    pub async fn listen(self) {
+        loop {
+            let heard = async {
+                let Some(mut notices) = self.store().notices().await? else { return Ok(()) };
+                // Whatever was told before is not heard any more.
+                self.hear(&Notice::Missed);
+                loop {
+                    self.hear(&notices.next().await?);
+                }
+            };
+            match heard.await {
+                Ok(()) => return,
+                Err::<(), StoreError>(error) => {
+                    tracing::warn!(%error, "other processes are not heard; what they do is found by asking");
+                    tokio::time::sleep(HEARING_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, notice: &Notice) {
+        match notice {
+            Notice::Work => self.wake(),
+            Notice::Account(provider, account) => self.routes().forget(*provider, account),
+            Notice::Missed => {
+                self.routes().forget_all();
+                self.wake();
+            }
+        }
+    }
+
     pub(crate) fn shopify(&self) -> Result<&Shopify, AppError> {
         self.0.providers.shopify.as_ref().ok_or(AppError::NotSetUp(Provider::Shopify))
     }

@@ -7,16 +7,20 @@
 use crate::App;
 use crate::error::AppError;
 use crate::ingest::{Accepted, Refused};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::integration::{ConnectionStatus, Provider};
-use metrics::{Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use agenstack_store::global::routing::ConnectionCount;
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+use std::collections::HashMap;
+use std::time::Duration;
 
 /// One metric: the table in `docs/metrics.md` has a row for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
     /// The names of its labels.
     pub labels: &'static [&'static str],
@@ -42,18 +46,29 @@ metrics! {
     CONNECTIONS = "agenstack_connections" gauge ["provider", "status"] "Connections of all organizations in each state.";
     NEAREST_EXPIRY = "agenstack_token_nearest_expiry_seconds" gauge ["provider"]
         "Seconds until the first access token of a working connection ends; negative if one has ended.";
+    QUEUE_OLDEST = "agenstack_queue_oldest_seconds" gauge [] "How long the event that is due longest has been due; 0 if none is.";
+    QUEUE_DEAD = "agenstack_queue_dead" gauge [] "Events that were given up.";
     QUEUE_WAITING = "agenstack_queue_waiting" gauge [] "Accepted events and queued deeds that wait or run.";
     REFRESHES = "agenstack_token_refreshes_total" counter ["provider", "outcome"] "Renewals of access tokens, by how they ended.";
     CALLS = "agenstack_provider_calls_total" counter ["provider", "outcome"] "Calls to providers, by how they ended.";
     WEBHOOKS = "agenstack_webhooks_total" counter ["provider", "outcome"]
         "Events that providers sent, and deliveries that were refused.";
+    COMMIT_SECONDS = "agenstack_commit_seconds" histogram [] "How long a group of deliveries took to be committed.";
+    COMMIT_EVENTS = "agenstack_commit_events" histogram [] "How many events were committed together.";
+    ATTEMPTS = "agenstack_attempts_total" counter ["queue", "outcome"] "Attempts at queued events and deeds, by how they ended.";
+    EVENT_SECONDS = "agenstack_event_seconds" histogram [] "From the receipt of an event to the commit of its effects.";
 }
+
+/// Bounds of what is measured in seconds, and of what is counted in events.
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
+const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Words of a label, in the order of their table.
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum $name { $($(#[$vdoc])* $variant,)* }
         impl $name {
             const ALL: &'static [$name] = &[$($name::$variant,)*];
@@ -79,6 +94,20 @@ outcomes! {
         LeaseLost = "lease_lost",
         /// Somebody else holds the right to renew, and did not finish while this caller waited.
         GaveUp = "gave_up",
+    }
+}
+
+outcomes! {
+    /// How an attempt at a queued row ended.
+    Attempted {
+        /// Its effects are committed.
+        Done = "done",
+        /// It failed and is tried again.
+        Failed = "failed",
+        /// It was given up.
+        Dead = "dead",
+        /// Another worker had it by then.
+        LeaseLost = "lease_lost",
     }
 }
 
@@ -109,25 +138,67 @@ outcomes! {
 }
 
 /// What one application has counted.
-pub struct Metrics(PrometheusRecorder);
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    // Kept at hand: what is counted for each delivery.
+    webhooks: HashMap<(Provider, Webhook), Counter>,
+    commit_seconds: Histogram,
+    commit_events: Histogram,
+    event_seconds: Histogram,
+}
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let it = Self(described());
+        let recorder = described();
+        let histogram = |name| recorder.register_histogram(&key(name, &[]), &META);
+        let mut it = Self {
+            commit_seconds: histogram(COMMIT_SECONDS),
+            commit_events: histogram(COMMIT_EVENTS),
+            event_seconds: histogram(EVENT_SECONDS),
+            webhooks: HashMap::new(),
+            recorder,
+        };
+        for queue in QUEUES {
+            for outcome in Attempted::ALL {
+                it.attempted(queue, *outcome, 0);
+            }
+        }
         // From the start, with 0: an alert on a rate has to see where it begins.
         for provider in Provider::ALL {
             for outcome in Refresh::ALL {
                 it.add(REFRESHES, *provider, outcome.as_str(), 0);
             }
             for outcome in Webhook::ALL {
-                it.add(WEBHOOKS, *provider, outcome.as_str(), 0);
+                let key = key(WEBHOOKS, &of(*provider, "outcome", outcome.as_str()));
+                let counter = it.recorder.register_counter(&key, &META);
+                counter.increment(0);
+                it.webhooks.insert((*provider, *outcome), counter);
             }
         }
         it
     }
 
     fn add(&self, name: &'static str, provider: Provider, outcome: &'static str, n: u64) {
-        self.0.register_counter(&key(name, &of(provider, "outcome", outcome)), &META).increment(n);
+        self.recorder.register_counter(&key(name, &of(provider, "outcome", outcome)), &META).increment(n);
+    }
+
+    /// A group of deliveries was committed.
+    pub(crate) fn committed(&self, events: usize, took: Duration) {
+        self.commit_events.record(events as f64);
+        self.commit_seconds.record(took.as_secs_f64());
+    }
+
+    /// Attempts at rows of a queue, `events` or `jobs`, ended.
+    pub(crate) fn attempted(&self, queue: &'static str, outcome: Attempted, n: u64) {
+        let labels =
+            [Label::from_static_parts("queue", queue), Label::from_static_parts("outcome", outcome.as_str())];
+        self.recorder.register_counter(&key(ATTEMPTS, &labels), &META).increment(n);
+    }
+
+    /// The effects of an event that came at `received` were committed at `now`.
+    pub(crate) fn effective(&self, received: Timestamp, now: Timestamp) {
+        let millis = now.millis().saturating_sub(received.millis()).max(0);
+        self.event_seconds.record(millis as f64 / 1000.0);
     }
 
     pub(crate) fn refreshed(&self, provider: Provider, outcome: Refresh) {
@@ -140,7 +211,13 @@ impl Metrics {
         provider: Provider,
         outcome: Result<Accepted, Refused>,
     ) -> Result<Accepted, Refused> {
-        let add = |what: Webhook, n: usize| self.add(WEBHOOKS, provider, what.as_str(), n as u64);
+        let add = |what: Webhook, n: usize| {
+            if n > 0
+                && let Some(counter) = self.webhooks.get(&(provider, what))
+            {
+                counter.increment(n as u64);
+            }
+        };
         match &outcome {
             Ok(it) if *it == Accepted::default() => add(Webhook::Empty, 1),
             Ok(it) => {
@@ -173,7 +250,7 @@ pub async fn render(app: &App) -> String {
     let asked = ask(app).await;
     set(DATABASE_UP, &[], if asked.is_ok() { 1.0 } else { 0.0 });
     match asked {
-        Ok((connections, waiting)) => {
+        Ok(Known { connections, waiting, dead, oldest }) => {
             for (provider, status) in
                 Provider::ALL.iter().flat_map(|p| ConnectionStatus::ALL.iter().map(|s| (*p, *s)))
             {
@@ -191,18 +268,33 @@ pub async fn render(app: &App) -> String {
                 }
             }
             set(QUEUE_WAITING, &[], waiting as f64);
+            set(QUEUE_DEAD, &[], dead as f64);
+            let age = oldest.map_or(0, |at| (app.now().millis() - at.millis()).max(0));
+            set(QUEUE_OLDEST, &[], age as f64 / 1000.0);
         }
         Err(error) => {
             tracing::warn!(code = error.code(), error = ?error, "metrics without what the database knows")
         }
     }
-    app.metrics().0.handle().render() + &now.handle().render()
+    app.metrics().recorder.handle().render() + &now.handle().render()
 }
 
-async fn ask(app: &App) -> Result<(Vec<agenstack_store::global::routing::ConnectionCount>, i64), AppError> {
-    let mut tx = app.store().global_read().await?;
-    Ok((tx.connection_count().await?, tx.queue_waiting().await?))
+/// What the database knows.
+struct Known {
+    connections: Vec<ConnectionCount>,
+    waiting: i64,
+    dead: i64,
+    oldest: Option<Timestamp>,
 }
+
+async fn ask(app: &App) -> Result<Known, AppError> {
+    let mut tx = app.store().global_read().await?;
+    let (dead, oldest) = tx.queue_state().await?;
+    Ok(Known { connections: tx.connection_count().await?, waiting: tx.queue_waiting().await?, dead, oldest })
+}
+
+/// The words of the label `queue`.
+const QUEUES: [&str; 2] = ["events", "jobs"];
 
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -216,10 +308,14 @@ fn of(provider: Provider, name: &'static str, value: &'static str) -> [Label; 2]
 
 /// A recorder that knows what every metric tells.
 fn described() -> PrometheusRecorder {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let builder = PrometheusBuilder::new().set_buckets(SECONDS).expect("there are bounds");
+    let counted = Matcher::Full(COMMIT_EVENTS.to_owned());
+    let builder = builder.set_buckets_for_metric(counted, EVENTS).expect("there are bounds");
+    let recorder = builder.build_recorder();
     for it in ALL {
         match it.kind {
             "counter" => recorder.describe_counter(it.name.into(), None, it.help.into()),
+            "histogram" => recorder.describe_histogram(it.name.into(), None, it.help.into()),
             _ => recorder.describe_gauge(it.name.into(), None, it.help.into()),
         }
     }
@@ -261,6 +357,10 @@ mod tests {
             all(&Refresh::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
         );
         assert_eq!(
+            words("Outcomes of an attempt"),
+            all(&Attempted::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
+        );
+        assert_eq!(
             words("Outcomes of a webhook"),
             all(&Webhook::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
         );
@@ -270,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_counter_is_there_before_anything_has_happened() {
-        let text = Metrics::new().0.handle().render();
+        let text = Metrics::new().recorder.handle().render();
         for (provider, outcome) in
             [("shopify", "refused"), ("messenger", "lease_lost"), ("kustomer", "renewed")]
         {

@@ -4,7 +4,11 @@
 use crate::App;
 use crate::error::AppError;
 use agenstack_core::clock::Timestamp;
+use agenstack_core::ctx::{Actor, OrgCtx};
+use agenstack_core::id::OrgId;
 use agenstack_core::integration::{ConnectionStatus, Provider};
+use agenstack_core::org::Organization;
+use agenstack_store::global::queue::Backlog;
 use std::net::IpAddr;
 
 /// Mails of one page.
@@ -81,6 +85,24 @@ pub async fn overview(app: &App, before: Option<&str>) -> Result<Overview, AppEr
             .collect(),
         next,
     })
+}
+
+/// The proof with which the operator, at the command line, acts for one organization.
+///
+/// # Errors
+/// [`AppError::NotFound`] if there is none of this id.
+pub async fn organization(app: &App, id: &str) -> Result<(OrgCtx, Organization), AppError> {
+    let id = OrgId::parse(id).ok_or(AppError::NotFound)?;
+    let found = app.store().global_read().await?.organization_by_id(&id).await?.ok_or(AppError::NotFound)?;
+    Ok((OrgCtx::for_operator(app.ctx(Actor::Operator), &found), found))
+}
+
+/// Organizations whose events wait or are dead, those with the most first.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn backlog(app: &App, limit: i64) -> Result<Vec<Backlog>, AppError> {
+    Ok(app.store().global_read().await?.events_by_organization(limit).await?)
 }
 
 /// One attempt to get in, with whatever password. It counts before the password is looked at.

@@ -1,5 +1,6 @@
-//! Who owns an account, remembered for a while. It may be wrong for a moment: a commit compares the connection again, and
-//! what was kept for nobody finds its owner within a minute.
+//! Who owns an account, remembered for a while. Other processes say when an account changes hands; should that be missed,
+//! what is remembered is wrong for a moment only: a commit compares the connection again, and what was kept for nobody finds
+//! its owner within a minute.
 
 use agenstack_core::ctx::Route;
 use agenstack_core::integration::Provider;
@@ -58,5 +59,11 @@ impl Routes {
         let key = (provider, account.into());
         self.known.invalidate(&key);
         self.unknown.invalidate(&key);
+    }
+
+    /// Anything may have changed elsewhere.
+    pub(crate) fn forget_all(&self) {
+        self.known.invalidate_all();
+        self.unknown.invalidate_all();
     }
 }

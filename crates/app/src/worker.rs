@@ -4,30 +4,52 @@
 //! [`LEASE_SECS`]. Whoever lost a lease cannot end the row: every end names the lease's token.
 
 use crate::error::AppError;
+use crate::metric::Attempted;
 use crate::{App, handle, job};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::event::{EventState, MAX_ATTEMPTS, backoff_millis};
-use agenstack_core::id::{EventId, JobId};
+use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_store::StoreError;
-use agenstack_store::global::queue::{Leased, Queue};
+use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How long a row is held without an extension.
 pub const LEASE_SECS: i64 = 15;
 /// How often leases are extended, and what was left behind is looked for.
 const EXTEND: Duration = Duration::from_secs(5);
-/// How often the queue is asked when nobody says that there is work: the net below the wake-up.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the queue is asked when nobody says that there is work: the net below the wake-up, and what finds the attempts
+/// whose time has come.
+const POLL: Duration = Duration::from_secs(1);
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often connections are looked after.
 const CARE: Duration = Duration::from_secs(20);
 /// Rows that one round of [`pass`] takes of each queue.
-const ROUND: usize = 16;
+const ROUND: i64 = 16;
+/// Events that are entered in the log in one transaction: few, because in SQLite nobody else writes meanwhile.
+const LOG: i64 = 64;
+/// How long they are gathered, at least, and as a multiple of what entering them takes: whoever accepts goes before.
+const GATHER: Duration = Duration::from_millis(20);
+const GATHER_TIMES: u32 = 4;
+/// What is done first in a round, and in each fourth: deeds before events, since a customer waits for them longest, and
+/// what was never tried before what is tried again.
+const USUAL: [(Queue, Attempt); 4] = [
+    (Queue::Jobs, Attempt::First),
+    (Queue::Events, Attempt::First),
+    (Queue::Jobs, Attempt::Again),
+    (Queue::Events, Attempt::Again),
+];
+const FOURTH: [(Queue, Attempt); 4] = [
+    (Queue::Jobs, Attempt::Again),
+    (Queue::Events, Attempt::Again),
+    (Queue::Jobs, Attempt::First),
+    (Queue::Events, Attempt::First),
+];
 
 /// One worker's name on the leases it holds.
 #[derive(Clone)]
@@ -39,11 +61,93 @@ impl Token {
     }
 }
 
+/// Rows that are being worked on, in so many places.
+struct AtWork {
+    slots: usize,
+    rounds: usize,
+    tasks: JoinSet<(OrgId, Attempt)>,
+    held: HashMap<OrgId, usize>,
+    again: usize,
+    /// When events may be entered in the log again, and whether any wait for it.
+    log_from: Instant,
+    log_waits: bool,
+}
+
+impl AtWork {
+    fn new(slots: usize) -> Self {
+        let (log_from, log_waits) = (Instant::now(), false);
+        Self { slots, rounds: 0, tasks: JoinSet::new(), held: HashMap::new(), again: 0, log_from, log_waits }
+    }
+
+    fn free(&self) -> usize {
+        self.slots - self.tasks.len()
+    }
+
+    /// Places that one organization may take in one round; it may hold twice as many, a quarter of all. A provider that
+    /// stalls for one organization leaves the other places free.
+    fn each(&self) -> usize {
+        (self.slots / 8).max(1)
+    }
+
+    /// Organizations that might hold more than they may if they took part in the next lease, with what was `taken` and is not
+    /// begun yet.
+    fn busy(&self, taken: &[(Queue, Attempt, Leased)]) -> Vec<OrgId> {
+        let mut held: HashMap<&OrgId, usize> = self.held.iter().map(|(org, n)| (org, *n)).collect();
+        for (_, _, leased) in taken {
+            *held.entry(&leased.org).or_default() += 1;
+        }
+        let most = (self.slots / 4).max(1);
+        held.into_iter().filter(|(_, n)| n + self.each() > most).map(|(org, _)| org.clone()).collect()
+    }
+
+    /// Places for rows of this kind: what is tried again leaves half of them to what was never tried.
+    fn places(&self, attempt: Attempt) -> usize {
+        match attempt {
+            Attempt::First => self.free(),
+            Attempt::Again => self.free().min((self.slots / 2).max(1).saturating_sub(self.again)),
+        }
+    }
+
+    fn begin(&mut self, app: &App, token: &Token, queue: Queue, attempt: Attempt, leased: Leased) {
+        *self.held.entry(leased.org.clone()).or_default() += 1;
+        self.again += usize::from(attempt == Attempt::Again);
+        let org = leased.org.clone();
+        let work = work(app.clone(), token.clone(), queue, leased);
+        self.tasks.spawn(async move {
+            work.await;
+            (org, attempt)
+        });
+    }
+
+    fn ended(&mut self, outcome: Result<(OrgId, Attempt), tokio::task::JoinError>) {
+        match outcome {
+            Ok((org, attempt)) => {
+                self.again -= usize::from(attempt == Attempt::Again);
+                if let Some(held) = self.held.get_mut(&org) {
+                    *held -= 1;
+                    if *held == 0 {
+                        self.held.remove(&org);
+                    }
+                }
+            }
+            // What a row does is a task of its own, so that this does not happen; if it did, counting anew would be wrong
+            // for a moment only.
+            Err(error) => {
+                tracing::error!(%error, "a task of the worker ended badly");
+                if self.tasks.is_empty() {
+                    self.held.clear();
+                    self.again = 0;
+                }
+            }
+        }
+    }
+}
+
 /// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing and hands back what it
 /// has not begun.
 pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send) {
     let token = Token::new(&app);
-    let mut at_work = JoinSet::new();
+    let mut at_work = AtWork::new(slots.max(1));
     let every = |period| {
         let mut timer = tokio::time::interval(period);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,18 +159,31 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     let mut sealing: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
-        let free = slots - at_work.len();
-        let taken = if free == 0 { 0 } else { take(&app, &token, free, &mut at_work).await };
-        // A full batch means that there is more.
-        if taken == free && free > 0 {
-            tokio::task::yield_now().await;
-            continue;
+        match take(&app, &token, &mut at_work).await {
+            Ok(false) => {}
+            // There may be more.
+            Ok(true) => {
+                while let Some(done) = at_work.tasks.try_join_next() {
+                    at_work.ended(done);
+                }
+                if at_work.free() > 0 {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the queue could not be read"),
         }
         tokio::select! {
             () = &mut shutdown => break,
-            () = app.wake_up().notified() => {}
-            _ = poll.tick(), if at_work.len() < slots => {}
-            Some(_) = at_work.join_next(), if !at_work.is_empty() => {}
+            () = app.wake_up().notified(), if at_work.free() > 0 => {}
+            () = app.wake_up_for_log().notified(), if !at_work.log_waits => {
+                at_work.log_waits = true;
+                at_work.log_from = at_work.log_from.max(Instant::now() + GATHER);
+                continue;
+            }
+            _ = poll.tick(), if at_work.free() > 0 => {}
+            () = tokio::time::sleep_until(at_work.log_from), if at_work.log_waits => {}
+            Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &token).await,
             _ = tidy.tick() => tidy_up(&app).await,
             _ = care.tick() => {
@@ -80,10 +197,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             }
         }
     }
-    tracing::info!(at_work = at_work.len(), "the worker stops");
+    tracing::info!(at_work = at_work.tasks.len(), "the worker stops");
     loop {
         tokio::select! {
-            done = at_work.join_next() => if done.is_none() { break },
+            done = at_work.tasks.join_next() => if done.is_none() { break },
             _ = extend.tick() => keep(&app, &token).await,
         }
     }
@@ -96,12 +213,21 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
 /// If the queue cannot be read.
 pub async fn pass(app: &App) -> Result<usize, AppError> {
     let token = Token::new(app);
-    let mut at_work = JoinSet::new();
-    let mut total = 0;
+    let mut tx = app.store().global().await?;
+    let mut total = tx.events_log(app.now(), LOG).await?.len();
+    tx.commit().await?;
     for queue in [Queue::Events, Queue::Jobs] {
-        for leased in lease(app, &token, queue, ROUND).await? {
-            start(app, &token, queue, leased, &mut at_work);
-            total += 1;
+        let mut at_work = JoinSet::new();
+        for attempt in [Attempt::First, Attempt::Again] {
+            let now = app.now();
+            let wanted = Wanted { queue, attempt, limit: ROUND, each: ROUND, busy: &[] };
+            let mut tx = app.store().global().await?;
+            let rows = tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await?;
+            tx.commit().await?;
+            total += rows.len();
+            for leased in rows {
+                at_work.spawn(work(app.clone(), token.clone(), queue, leased));
+            }
         }
         while at_work.join_next().await.is_some() {}
     }
@@ -116,60 +242,86 @@ pub async fn waiting(app: &App) -> Result<i64, AppError> {
     Ok(app.store().global_read().await?.queue_waiting().await?)
 }
 
-async fn take(app: &App, token: &Token, free: usize, at_work: &mut JoinSet<()>) -> usize {
-    let mut taken = 0;
-    // Deeds first: a customer waits for them longest.
-    for queue in [Queue::Jobs, Queue::Events] {
-        match lease(app, token, queue, free - taken).await {
-            Ok(rows) => {
-                taken += rows.len();
-                for leased in rows {
-                    start(app, token, queue, leased, at_work);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, ?queue, "the queue could not be read");
-                break;
-            }
-        }
+/// Takes what is due and begins with it. `true` if there was anything.
+async fn take(app: &App, token: &Token, at_work: &mut AtWork) -> Result<bool, AppError> {
+    if at_work.free() == 0 {
+        return Ok(false);
     }
-    taken
-}
-
-async fn lease(app: &App, token: &Token, queue: Queue, limit: usize) -> Result<Vec<Leased>, AppError> {
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
+    at_work.log_waits = false;
     let now = app.now();
     // Asking first keeps an idle worker from taking SQLite's one place to write.
-    if !app.store().global_read().await?.is_due(queue, now).await? {
+    let due = app.store().global_read().await?.due(now).await?;
+    let logged = if due.log { log(app, at_work).await? } else { Vec::new() };
+    if (Due { log: false, ..due }) == Due::default() {
+        return Ok(!logged.is_empty());
+    }
+    let mut tx = app.store().global().await?;
+    let (mut taken, mut free) = (Vec::new(), at_work.free());
+    at_work.rounds = at_work.rounds.wrapping_add(1);
+    for (queue, attempt) in if at_work.rounds.is_multiple_of(4) { FOURTH } else { USUAL } {
+        let limit = at_work.places(attempt).min(free);
+        if limit == 0 || !due.has(queue, attempt) {
+            continue;
+        }
+        let (limit, each, busy) = (limit as i64, at_work.each() as i64, at_work.busy(&taken));
+        let wanted = Wanted { queue, attempt, limit, each, busy: &busy };
+        for leased in tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await? {
+            free -= 1;
+            taken.push((queue, attempt, leased));
+        }
+    }
+    tx.commit().await?;
+    let any = !taken.is_empty() || !logged.is_empty();
+    for (queue, attempt, leased) in taken {
+        at_work.begin(app, token, queue, attempt, leased);
+    }
+    Ok(any)
+}
+
+/// Ends events that are only to be entered in the log, unless that was done a moment ago.
+async fn log(app: &App, at_work: &mut AtWork) -> Result<Vec<OrgId>, AppError> {
+    let begun = Instant::now();
+    at_work.log_waits = begun < at_work.log_from;
+    if at_work.log_waits {
         return Ok(Vec::new());
     }
     let mut tx = app.store().global().await?;
-    let rows = tx.lease(queue, &token.0, now, now.plus_secs(LEASE_SECS), limit as i64).await?;
+    let logged = tx.events_log(app.now(), LOG).await?;
     tx.commit().await?;
-    Ok(rows)
+    app.metrics().attempted(name(Queue::Events), Attempted::Done, logged.len() as u64);
+    at_work.log_from = Instant::now() + (begun.elapsed() * GATHER_TIMES).max(GATHER);
+    for org in logged.iter().collect::<BTreeSet<_>>() {
+        app.live().changed(org, crate::live::Topic::Events);
+    }
+    Ok(logged)
 }
 
-fn start(app: &App, token: &Token, queue: Queue, leased: Leased, at_work: &mut JoinSet<()>) {
-    let (app, token) = (app.clone(), token.clone());
-    at_work.spawn(async move {
-        let attempts = leased.attempts;
-        let org = OrgCtx::from_queue(app.ctx(Actor::Worker), &leased.queued_for);
-        // A task of its own: a handler that panics fails its row and nobody else's.
-        let work = tokio::spawn({
-            let (app, org, token, id) = (app.clone(), org.clone(), token.clone(), leased.id.clone());
-            async move { perform(&app, &org, queue, &id, &token).await }
-        });
-        let error = match work.await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(panic) => AppError::Internal(Box::new(panic)),
-        };
-        if let Err(error) = failed(&app, &org, queue, &leased.id, &token, attempts, &error).await {
-            tracing::warn!(%error, row = leased.id, "a failure could not be recorded; the lease runs out by itself");
-        }
+/// Does a leased row and records how it went.
+async fn work(app: App, token: Token, queue: Queue, leased: Leased) {
+    let attempts = leased.attempts;
+    let org = OrgCtx::from_queue(app.ctx(Actor::Worker), &leased.queued_for);
+    // A task of its own: a handler that panics fails its row and nobody else's.
+    let work = tokio::spawn({
+        let (app, org, token, id) = (app.clone(), org.clone(), token.clone(), leased.id.clone());
+        async move { perform(&app, &org, queue, &id, &token).await }
     });
+    let name = name(queue);
+    let error = match work.await {
+        Ok(Ok(())) => return app.metrics().attempted(name, Attempted::Done, 1),
+        Ok(Err(error)) => error,
+        Err(panic) => AppError::Internal(Box::new(panic)),
+    };
+    if let Err(error) = failed(&app, &org, queue, &leased.id, &token, attempts, &error).await {
+        tracing::warn!(%error, row = leased.id, "a failure could not be recorded; the lease runs out by itself");
+    }
+}
+
+/// What metrics call a queue.
+fn name(queue: Queue) -> &'static str {
+    match queue {
+        Queue::Events => "events",
+        Queue::Jobs => "jobs",
+    }
 }
 
 async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token) -> Result<(), AppError> {
@@ -194,12 +346,16 @@ async fn failed(
     attempts: i64,
     error: &AppError,
 ) -> Result<(), AppError> {
+    let name = name(queue);
     if error.is_lease_lost() {
         // Another worker has it; what was done here was not committed.
+        app.metrics().attempted(name, Attempted::LeaseLost, 1);
         return Ok(());
     }
-    let state =
-        if error.is_retryable() && attempts < MAX_ATTEMPTS { EventState::Failed } else { EventState::Dead };
+    let again = error.is_retryable() && attempts < MAX_ATTEMPTS;
+    let (state, outcome) =
+        if again { (EventState::Failed, Attempted::Failed) } else { (EventState::Dead, Attempted::Dead) };
+    app.metrics().attempted(name, outcome, 1);
     let next_at = next_attempt(app, attempts, error);
     tracing::warn!(org.id = %org.org(), row = id, attempts, state = state.as_str(), code = error.code(), error = ?error, "a row failed");
     let mut tx = app.store().tenant(org).await?;

@@ -51,6 +51,9 @@ enum Command {
     Migrate(command::migrate::Arguments),
     /// Check the configuration, the database and the providers, and print what is wrong and how to mend it
     Doctor,
+    /// The inbox: list, show and replay what providers sent
+    #[command(subcommand)]
+    Events(command::events::Command),
     /// The master key
     #[command(subcommand)]
     Keys(command::keys::Command),
@@ -134,6 +137,7 @@ pub fn run(
         Command::Serve(a) => wiring::block_on(command::serve::run(&given, a)),
         Command::Migrate(a) => wiring::block_on(command::migrate::run(&given, a)),
         Command::Doctor => wiring::block_on(command::doctor::run(&given)),
+        Command::Events(c) => wiring::block_on(command::events::run(&given, c)),
         Command::Keys(c) => wiring::block_on(command::keys::run(&given, &c)),
         Command::Scan(a) => command::scan::run(&given, a),
         Command::Seed(a) => wiring::block_on(command::seed::run(&given, a)),

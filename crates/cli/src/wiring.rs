@@ -182,6 +182,7 @@ pub struct Running {
     pub app: App,
     closing: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    listening: JoinHandle<()>,
 }
 
 /// Takes an address, or says which setting changes it.
@@ -213,6 +214,10 @@ pub async fn start(
         None => None,
     };
     let app = app(config, &public_url, world).await?;
+    if role == Role::Web {
+        app.tell_work();
+    }
+    let listening = tokio::spawn(app.clone().listen());
     let (closing, closed) = watch::channel(false);
     let ended = |mut closed: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is an end as well.
@@ -252,7 +257,7 @@ pub async fn start(
     if role != Role::Web {
         tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed))));
     }
-    Ok(Running { address, metrics, app, closing, tasks })
+    Ok(Running { address, metrics, app, closing, tasks, listening })
 }
 
 impl Running {
@@ -268,6 +273,7 @@ impl Running {
         if tokio::time::timeout(grace, all).await.is_err() {
             tracing::warn!("some work was not finished in time; its leases run out by themselves");
         }
+        self.listening.abort();
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{IntegrationId, OrgId, RequestId, UserId};
 use crate::integration::Provider;
-use crate::org::Membership;
+use crate::org::{Membership, Organization};
 use crate::policy::{Action, Role};
 
 /// Who began an operation.
@@ -41,10 +41,12 @@ pub enum Authority {
     SignedBy(IntegrationId),
     /// A row of the queue that an authorized operation wrote.
     Queued,
+    /// Whoever runs the program on the machine, with the master key.
+    Operator,
 }
 
 /// Proof of a tenant. Rows of an organization are reached only with one of these, and the store binds its
-/// organization id itself. There are three ways to one, and each needs something that only the store hands out.
+/// organization id itself. There are four ways to one, and each needs something that only the store hands out.
 #[derive(Clone, Debug)]
 pub struct OrgCtx {
     ctx: Ctx,
@@ -88,6 +90,10 @@ impl OrgCtx {
     /// For the owner of an account that a verified webhook named.
     pub fn from_signed(ctx: Ctx, route: &Route) -> Self {
         Self { ctx, org: route.org.clone(), authority: Authority::SignedBy(route.integration.clone()) }
+    }
+    /// For the operator of the installation, at its command line, on an organization that was looked up.
+    pub fn for_operator(ctx: Ctx, organization: &Organization) -> Self {
+        Self { ctx, org: organization.id.clone(), authority: Authority::Operator }
     }
     /// For the organization whose queued deed is being done.
     pub fn from_queue(ctx: Ctx, row: &QueuedFor) -> Self {

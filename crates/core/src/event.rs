@@ -1,7 +1,7 @@
 //! The inbox: webhook events and what became of them.
 
 use crate::clock::Timestamp;
-use crate::id::{EventId, IntegrationId, OrgId};
+use crate::id::{EventId, IntegrationId, OrgId, ReplayId};
 use crate::integration::Provider;
 use crate::policy::words;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,57 @@ pub struct Event {
     /// Why the last attempt failed, in plain words.
     pub last_error: Option<String>,
 }
+
+words! {
+    /// Where a replay of many events stands.
+    ReplayStatus {
+        /// Events are put back into the queue, so many in a second.
+        Running = "running",
+        /// A person has stopped it for now.
+        Paused = "paused",
+        /// It has come to its end.
+        Done = "done",
+        /// A person has ended it.
+        Cancelled = "cancelled",
+    }
+}
+
+/// A replay of the events that a filter names, oldest first, at a pace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replay {
+    /// Its id.
+    pub id: ReplayId,
+    /// Only events of this provider.
+    pub provider: Option<Provider>,
+    /// Only events of this topic.
+    pub topic: Option<String>,
+    /// Only events in this state: dead, failed or done.
+    pub state: EventState,
+    /// Only events received at or after.
+    pub since: Option<Timestamp>,
+    /// Only events received before; the start of the replay, unless it was narrowed further.
+    pub until: Timestamp,
+    /// How many events a second, at most.
+    pub per_second: i64,
+    /// Where it stands.
+    pub status: ReplayStatus,
+    /// How many events it meant when it was begun.
+    pub total: i64,
+    /// How many were put back into the queue so far.
+    pub done: i64,
+    /// The last one that was.
+    #[serde(skip)]
+    pub position: Option<EventId>,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// How many events a second a replay puts back into the queue, unless it is said, and at most.
+pub const REPLAY_PACE: i64 = 50;
+/// The most that may be asked for.
+pub const REPLAY_PACE_MOST: i64 = 1_000;
 
 /// How often a deed is tried before it is dead.
 pub const MAX_ATTEMPTS: i64 = 18;

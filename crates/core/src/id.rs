@@ -113,6 +113,8 @@ id! {
     MailId = "mai_";
     /// A request for a customer's data, or to erase what is held.
     PrivacyRequestId = "prv_";
+    /// A replay of many events.
+    ReplayId = "rpl_";
     /// One request, for finding it in the log.
     RequestId = "req_";
 }

@@ -3,14 +3,19 @@
 //! The first wall is in code: tenant statements bind `organization_id` from an [`OrgCtx`]. The second is
 //! PostgreSQL's: each transaction takes one of two roles that own nothing, under forced row-level security.
 
+use crate::checkpoint::Checkpoints;
 use crate::error::StoreError;
+use crate::notice::{self, Notice};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
+use agenstack_core::integration::Provider;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -25,21 +30,27 @@ pub(crate) fn fingerprint() -> u64 {
         .fold(0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Connections to PostgreSQL, at most.
+const CONNECTIONS: u32 = 16;
+
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pools: Pools,
+    pub(crate) pools: Pools,
+    /// Whether other processes are told of work: this one has no worker of its own.
+    tells_work: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
-enum Pools {
+pub(crate) enum Pools {
     /// SQLite has one writer; readers do not wait for it (WAL).
     Sqlite {
         write: SqlitePool,
         read: SqlitePool,
+        checkpoints: Checkpoints,
     },
     Postgres(PgPool),
 }
@@ -53,11 +64,29 @@ pub(crate) enum Conn {
 pub struct TenantTx {
     pub(crate) conn: Conn,
     pub(crate) org: OrgId,
+    pub(crate) telling: Telling,
 }
 
 /// A transaction for the few deeds that cross tenants; see [`crate::global`].
 pub struct GlobalTx {
     pub(crate) conn: Conn,
+    pub(crate) telling: Telling,
+}
+
+/// What other processes are told when a transaction is committed.
+#[derive(Default)]
+pub(crate) struct Telling {
+    /// Whether they are told of work at all.
+    tells_work: bool,
+    work: bool,
+    accounts: Vec<Notice>,
+}
+
+impl Telling {
+    /// There is something new to do.
+    pub(crate) fn work(&mut self) {
+        self.work = self.tells_work;
+    }
 }
 
 impl Store {
@@ -76,30 +105,52 @@ impl Store {
                 .pragma("secure_delete", "ON")
                 // Whatever was erased is gone from the log, too, once the log is written back: no old tail stays.
                 .pragma("journal_size_limit", "0")
+                // Pages of the last few thousand events; the system's own memory holds the rest.
+                .pragma("cache_size", "-16384")
+                .pragma("temp_store", "MEMORY")
+                // Somebody else writes the log back: a writer that did would let everybody behind it wait.
+                .pragma("wal_autocheckpoint", "0")
                 .busy_timeout(ACQUIRE);
-            let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
-            let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+            // A connection to a file does not break while nobody looks: asking it each time would only cost time.
+            let pool = || SqlitePoolOptions::new().test_before_acquire(false).acquire_timeout(ACQUIRE);
+            let (write, read) = (pool().max_connections(1), pool().max_connections(4));
             let write = write.connect_with(options.clone()).await?;
-            Pools::Sqlite { write, read: read.connect_with(options).await? }
+            let read = read.connect_with(options.clone()).await?;
+            Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url)?;
             Pools::Postgres(
                 PgPoolOptions::new()
-                    .max_connections(16)
+                    .max_connections(CONNECTIONS)
                     .acquire_timeout(ACQUIRE)
+                    // The first statement tells whether it lives; see `begin_postgres`.
+                    .test_before_acquire(false)
                     .connect_with(options)
                     .await?,
             )
         } else {
             return Err(StoreError::Url);
         };
-        Ok(Self { pools })
+        Ok(Self::of(pools))
     }
 
     /// A store over a pool of the test's making.
     #[cfg(feature = "testing")]
     pub(crate) fn over(pool: PgPool) -> Self {
-        Self { pools: Pools::Postgres(pool) }
+        Self::of(Pools::Postgres(pool))
+    }
+
+    fn of(pools: Pools) -> Self {
+        Self { pools, tells_work: Arc::default() }
+    }
+
+    /// From now on other processes are told of work that is committed here: this one has nobody to do it.
+    pub fn tell_work(&self) {
+        self.tells_work.store(true, Ordering::Relaxed);
+    }
+
+    fn telling(&self) -> Telling {
+        Telling { tells_work: self.tells_work.load(Ordering::Relaxed), ..Telling::default() }
     }
 
     /// Brings the schema to the newest version.
@@ -167,7 +218,8 @@ impl Store {
 
     async fn tenant_on(&self, ctx: &OrgCtx, write: bool) -> Result<TenantTx, StoreError> {
         let org = ctx.org().clone();
-        Ok(TenantTx { conn: self.begin(write, "agenstack_app", org.as_str()).await?, org })
+        let conn = self.begin(write, org.as_str()).await?;
+        Ok(TenantTx { conn, org, telling: self.telling() })
     }
 
     /// Begins a transaction for what crosses tenants.
@@ -175,7 +227,8 @@ impl Store {
     /// # Errors
     /// If the database is not available.
     pub async fn global(&self) -> Result<GlobalTx, StoreError> {
-        Ok(GlobalTx { conn: self.begin(true, "agenstack_platform", "").await? })
+        let conn = self.begin(true, "").await?;
+        Ok(GlobalTx { conn, telling: self.telling() })
     }
 
     /// Begins a reading transaction for what crosses tenants.
@@ -183,23 +236,25 @@ impl Store {
     /// # Errors
     /// If the database is not available.
     pub async fn global_read(&self) -> Result<GlobalTx, StoreError> {
-        Ok(GlobalTx { conn: self.begin(false, "agenstack_platform", "").await? })
+        let conn = self.begin(false, "").await?;
+        Ok(GlobalTx { conn, telling: Telling::default() })
     }
 
-    async fn begin(&self, write: bool, role: &str, org: &str) -> Result<Conn, StoreError> {
+    async fn begin(&self, write: bool, org: &str) -> Result<Conn, StoreError> {
         Ok(match &self.pools {
             // Taking the write lock at once avoids a failed upgrade in the middle.
             Pools::Sqlite { write: pool, .. } if write => {
                 Conn::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)
             }
             Pools::Sqlite { read, .. } => Conn::Sqlite(read.begin().await?),
+            // What crosses tenants names none: one way to the server and back.
+            Pools::Postgres(pool) if org.is_empty() => Conn::Postgres(begin_postgres(pool, PLATFORM).await?),
             Pools::Postgres(pool) => {
-                let mut tx = pool.begin().await?;
+                let mut tx = begin_postgres(pool, "BEGIN").await?;
                 // Both settings are local to the transaction: a connection goes back to the pool without them.
                 sqlx::query(
-                    "SELECT set_config('role', $1, true), set_config('agenstack.organization', $2, true)",
+                    "SELECT set_config('role', 'agenstack_app', true), set_config('agenstack.organization', $1, true)",
                 )
-                .bind(role)
                 .bind(org)
                 .execute(&mut *tx)
                 .await?;
@@ -230,7 +285,8 @@ impl Store {
     /// Closes all connections, and in SQLite writes the log back into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
+            Pools::Sqlite { write, read, checkpoints } => {
+                checkpoints.end().await;
                 read.close().await;
                 write.close().await;
             }
@@ -265,6 +321,34 @@ impl Store {
     }
 }
 
+/// Begins what crosses tenants: under its role, with no organization, for the length of the transaction.
+const PLATFORM: &str = "BEGIN; SET LOCAL ROLE agenstack_platform; SET LOCAL agenstack.organization = ''";
+
+/// Begins a transaction on a connection that lives. One that broke while nobody used it, as all do when the server is
+/// restarted, is found out here, where nothing is lost by trying the next.
+async fn begin_postgres(
+    pool: &PgPool,
+    statement: &'static str,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut left = CONNECTIONS;
+    loop {
+        match pool.begin_with(statement).await {
+            Err(error) if left > 0 && is_broken(&error) => left -= 1,
+            other => return other,
+        }
+    }
+}
+
+/// Whether the connection is of no more use, as opposed to the server refusing.
+fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // Told to go: by an administrator, by a server that stops or crashed.
+        sqlx::Error::Database(e) => matches!(e.code().as_deref(), Some("57P01" | "57P02")),
+        _ => false,
+    }
+}
+
 /// Refuses to run with roles that pass or own the second wall.
 async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
     let unsafe_roles: Vec<String> = sqlx::query_scalar(
@@ -288,7 +372,11 @@ async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
 }
 
 impl Conn {
-    async fn commit(self) -> Result<(), StoreError> {
+    async fn commit(mut self, telling: Telling) -> Result<(), StoreError> {
+        let work = telling.work.then_some(Notice::Work);
+        for notice in telling.accounts.iter().chain(&work) {
+            notice::tell(&mut self, notice).await?;
+        }
         match self {
             Conn::Sqlite(tx) => tx.commit().await?,
             Conn::Postgres(tx) => tx.commit().await?,
@@ -303,8 +391,14 @@ impl TenantTx {
     /// # Errors
     /// If the database could not; then nothing of it holds.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.conn.commit().await
+        self.conn.commit(self.telling).await
     }
+
+    /// Tells other processes, at the commit, that an account was connected or that its connection has ended.
+    pub fn tell_account(&mut self, provider: Provider, external_id: &str) {
+        self.telling.accounts.push(Notice::Account(provider, external_id.to_owned()));
+    }
+
     /// The organization.
     pub fn org(&self) -> &OrgId {
         &self.org
@@ -317,7 +411,7 @@ impl GlobalTx {
     /// # Errors
     /// If the database could not; then nothing of it holds.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.conn.commit().await
+        self.conn.commit(self.telling).await
     }
 }
 

@@ -26,4 +26,5 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     renewal::STATEMENTS,
     routing::STATEMENTS,
     transfer::STATEMENTS,
+    crate::notice::STATEMENTS,
 ];

@@ -6,9 +6,11 @@
 //!
 //! May import `core` only. Look first at [`db`]: pools, transactions and the two walls.
 
+mod checkpoint;
 pub mod db;
 pub mod error;
 pub mod global;
+pub mod notice;
 pub mod statement;
 pub mod tenant;
 #[cfg(feature = "testing")]

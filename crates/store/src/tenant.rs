@@ -13,6 +13,7 @@ pub mod offer;
 pub mod organization;
 pub mod outbox;
 pub mod privacy;
+pub mod replay;
 pub mod sealed;
 pub mod transfer;
 
@@ -30,6 +31,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     organization::STATEMENTS,
     outbox::STATEMENTS,
     privacy::STATEMENTS,
+    replay::STATEMENTS,
     sealed::STATEMENTS,
     transfer::STATEMENTS,
 ];

@@ -351,6 +351,8 @@ impl World {
             payload: sealed("payload"),
             received_at: self.now(),
             triggered_at: None,
+            rank: self.now(),
+            log_only: false,
             digests: None,
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod integration;
 pub(crate) mod oauth;
 pub(crate) mod privacy;
+pub(crate) mod replay;
 pub(crate) mod webhook;
 
 use crate::failure::Failure;

@@ -117,6 +117,12 @@ routes! {
     GET "/api/organizations/{org}/events" Org(EventRead) => api::event::list;
     GET "/api/organizations/{org}/events/{id}" Org(EventRead) => api::event::get;
     POST "/api/organizations/{org}/events/{id}/replay" Org(EventManage) => api::event::replay;
+    GET "/api/organizations/{org}/replays" Org(EventRead) => api::replay::list;
+    POST "/api/organizations/{org}/replays" Org(EventManage) => api::replay::begin;
+    GET "/api/organizations/{org}/replays/{id}" Org(EventRead) => api::replay::get;
+    POST "/api/organizations/{org}/replays/{id}/pause" Org(EventManage) => api::replay::pause;
+    POST "/api/organizations/{org}/replays/{id}/resume" Org(EventManage) => api::replay::resume;
+    POST "/api/organizations/{org}/replays/{id}/cancel" Org(EventManage) => api::replay::cancel;
     GET "/api/organizations/{org}/conversations" Org(ConversationRead) => api::conversation::list;
     GET "/api/organizations/{org}/conversations/{id}" Org(ConversationRead) => api::conversation::get;
     GET "/api/organizations/{org}/conversations/{id}/messages" Org(ConversationRead) => api::conversation::messages;
@@ -167,6 +173,10 @@ routes! {
     GET "/orgs/{org}/events" Org(EventRead) => page::event::list;
     GET "/orgs/{org}/events/{id}" Org(EventRead) => page::event::one;
     POST "/orgs/{org}/events/{id}/replay" Org(EventManage) => page::event::replay;
+    POST "/orgs/{org}/replays" Org(EventManage) => page::event::replay_many;
+    POST "/orgs/{org}/replays/{id}/pause" Org(EventManage) => page::event::pause;
+    POST "/orgs/{org}/replays/{id}/resume" Org(EventManage) => page::event::resume;
+    POST "/orgs/{org}/replays/{id}/cancel" Org(EventManage) => page::event::cancel;
     GET "/orgs/{org}/privacy" Org(PrivacyManage) => page::privacy::list;
 }
 
@@ -176,23 +186,34 @@ pub fn routes() -> &'static [Route] {
 }
 
 pub(crate) fn build(shared: Shared) -> Router {
-    let mut router = Router::new();
+    // Deliveries come by the thousand and are answered in a few bytes: nothing there is worth compressing.
+    let (mut pages, mut deliveries) = (Router::new(), Router::new());
     for (route, handler) in handlers(&shared) {
-        router = router.route(route.path, handler);
+        if route.path.starts_with("/api/webhooks/") {
+            deliveries = deliveries.route(route.path, handler);
+        } else {
+            pages = pages.route(route.path, handler);
+        }
     }
     let compress = DefaultPredicate::new().and(NotForContentType::new("text/event-stream"));
+    let pages = bounded(pages.fallback(failure::nothing_here), &shared)
+        .layer(CompressionLayer::new().compress_when(compress));
+    pages
+        .merge(bounded(deliveries, &shared))
+        .layer(from_fn_with_state(shared.clone(), security::headers))
+        .layer(from_fn(security::no_trace))
+        .with_state(shared)
+}
+
+/// The bounds of every request, and words for what a layer refuses.
+fn bounded(router: Router<Shared>, shared: &Shared) -> Router<Shared> {
     router
-        .fallback(failure::nothing_here)
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
         .layer(TimeoutLayer::with_status_code(
             http::StatusCode::REQUEST_TIMEOUT,
             Duration::from_secs(REQUEST_SECS),
         ))
         .layer(from_fn_with_state(shared.clone(), failure::dress))
-        .layer(CompressionLayer::new().compress_when(compress))
-        .layer(from_fn_with_state(shared.clone(), security::headers))
-        .layer(from_fn(security::no_trace))
-        .with_state(shared)
 }
 
 #[cfg(test)]

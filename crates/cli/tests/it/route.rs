@@ -30,8 +30,11 @@ impl Ids {
         tenant.browser.send(Method::DELETE, &released, None).await;
         let somebody = json!({"organization_id": format!("org_{NOWHERE}")});
         let released = tenant.browser.post(&released, somebody).await.json();
+        let done = json!({"state": "done", "per_second": 1});
+        let replay = tenant.browser.post(&tenant.api("/replays"), done).await.json();
         let by_noun = BTreeMap::from([
             ("transfers", text(&released)),
+            ("replays", text(&replay)),
             ("integrations", text(&tenant.integration("messenger").await)),
             ("events", text(&tenant.list("/events").await[0])),
             ("conversations", tenant.conversation().await),
@@ -45,6 +48,7 @@ impl Ids {
         let id = |prefix: &str| format!("{prefix}{NOWHERE}");
         let by_noun = [
             ("transfers", "trf_"),
+            ("replays", "rpl_"),
             ("integrations", "int_"),
             ("events", "evt_"),
             ("conversations", "cnv_"),

@@ -18,6 +18,7 @@ statements! { Global;
     SESSION_END = "DELETE FROM sessions WHERE id = $1";
     SESSION_SWEEP = "DELETE FROM sessions WHERE expires_at <= $1";
     ORGANIZATION_ADD = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)";
+    ORGANIZATION_BY_ID = "SELECT id, name, created_at FROM organizations WHERE id = $1 AND deleted_at IS NULL";
     ORGANIZATION_ANY = "SELECT COUNT(*) FROM (SELECT 1 FROM organizations LIMIT 1) o";
     ORGANIZATION_CLOSE = "UPDATE organizations SET deleted_at = $2, name = '' WHERE id = $1 AND deleted_at IS NULL";
     ORGANIZATION_KEYS_DESTROY = "DELETE FROM organization_keys WHERE organization_id = $1";
@@ -196,6 +197,19 @@ impl GlobalTx {
         let at = org.created_at.millis();
         execute!(self, ORGANIZATION_ADD, org.id.as_str(), org.name.as_str(), at)?;
         self.membership_add(&org.id, owner, Role::Owner, org.created_at).await
+    }
+
+    /// An organization by its id, for the operator.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn organization_by_id(&mut self, id: &OrgId) -> Result<Option<Organization>, StoreError> {
+        let row = rows!(fetch_optional, self, (String, String, i64), ORGANIZATION_BY_ID, id.as_str())?;
+        row.map(|(id, name, created_at)| {
+            let id = OrgId::parse(&id).ok_or(StoreError::Corrupt { table: "organizations", column: "id" })?;
+            Ok(Organization { id, name, created_at: Timestamp::from_millis(created_at) })
+        })
+        .transpose()
     }
 
     /// Whether there is any organization.

@@ -10,26 +10,44 @@ use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
 use std::collections::BTreeSet;
 
+/// The rows of a batch, as one statement of SQLite takes them: a row for each number given.
+macro_rules! sqlite_accept {
+    ($first:literal $($x:literal)*) => {
+        concat!(
+            "WITH r (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key, order_key, payload,
+                received_at, triggered_at, body_digest, former_digest, held, rank, log_only) AS (VALUES ",
+            sqlite_accept!(@row $first), $(", ", sqlite_accept!(@row $x),)* ")
+            INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
+                order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, log_only)
+            SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key,
+                r.payload, 'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest, r.rank, r.log_only
+            FROM r CROSS JOIN integrations i
+            WHERE i.organization_id = r.organization_id AND i.id = r.integration_id
+              AND (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
+              AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = r.organization_id AND e.body_digest = r.former_digest)
+            ON CONFLICT DO NOTHING RETURNING id"
+        )
+    };
+    (@row $x:literal) => { "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" };
+}
+
 statements! { Global;
     // An event is its own job: the row is claimable as soon as it is committed. It goes to a connection that is still the
     // one that was looked up, or (`held`) to one that may have ended; what was there already, by the provider's id or by the
-    // digest of the body, is not added again.
-    #[sqlite] EVENT_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest)
-        SELECT i.organization_id, $2, i.id, $4, $5, $6, $7, $8, $9, $10, 'pending', 0, $11, $11, $12, $13 FROM integrations i
-        WHERE i.organization_id = $1 AND i.id = $3 AND ($15 OR (i.generation = $4 AND i.status <> 'disconnected'))
-          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = $1 AND e.body_digest = $14)
-        ON CONFLICT DO NOTHING RETURNING id";
-    // The same for many at once: on a server the way there and back costs more than the row.
+    // digest of the body, is not added again. Many rows in one statement: each statement has a price of its own.
+    #[sqlite] EVENTS_ACCEPT_1 = sqlite_accept!(1);
+    #[sqlite] EVENTS_ACCEPT_3 = sqlite_accept!(1 2 3);
+    #[sqlite] EVENTS_ACCEPT_8 = sqlite_accept!(1 2 3 4 5 6 7 8);
+    #[sqlite] EVENTS_ACCEPT_32 = sqlite_accept!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
     #[postgres] EVENTS_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest)
+            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, log_only)
         SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key, r.payload,
-            'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest
+            'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest, r.rank, r.log_only
         FROM UNNEST(CAST($1 AS TEXT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS TEXT[]),
             CAST($7 AS TEXT[]), CAST($8 AS TEXT[]), CAST($9 AS TEXT[]), CAST($10 AS BYTEA[]), CAST($11 AS BIGINT[]), CAST($12 AS BIGINT[]),
-            CAST($13 AS BYTEA[]), CAST($14 AS BYTEA[]), CAST($15 AS BOOLEAN[]))
+            CAST($13 AS BYTEA[]), CAST($14 AS BYTEA[]), CAST($15 AS BOOLEAN[]), CAST($16 AS BIGINT[]), CAST($17 AS BIGINT[]))
             AS r(organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key, order_key, payload,
-                received_at, triggered_at, body_digest, former_digest, held)
+                received_at, triggered_at, body_digest, former_digest, held, rank, log_only)
         JOIN integrations i ON i.organization_id = r.organization_id AND i.id = r.integration_id
         WHERE (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
           AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = r.organization_id AND e.body_digest = r.former_digest)
@@ -69,6 +87,10 @@ pub struct Incoming {
     pub received_at: Timestamp,
     /// When the provider says that it happened; unsigned.
     pub triggered_at: Option<Timestamp>,
+    /// When its turn comes: when it came, or later if its organization has sent more than its share before it.
+    pub rank: Timestamp,
+    /// Nothing is to be done about it but to enter it in the log.
+    pub log_only: bool,
     /// Digests of the signed body for the present window and the one before, where the provider's id is not signed.
     pub digests: Option<[Vec<u8>; 2]>,
 }
@@ -109,27 +131,39 @@ impl GlobalTx {
         let mut new = Vec::with_capacity(all.len());
         match &mut self.conn {
             Conn::Sqlite(c) => {
-                for a in all {
-                    let (e, [present, former]) = (&a.event, digests(&a.event));
-                    let row: Option<(String,)> = sqlx::query_as(EVENT_ACCEPT)
-                        .bind(a.to.org.as_str())
-                        .bind(e.id.as_str())
-                        .bind(a.to.integration.as_str())
-                        .bind(a.to.generation)
-                        .bind(e.provider.as_str())
-                        .bind(e.topic.as_str())
-                        .bind(e.external_id.as_str())
-                        .bind(e.dedup_key.as_str())
-                        .bind(e.order_key.as_str())
-                        .bind(e.payload.as_bytes())
-                        .bind(e.received_at.millis())
-                        .bind(e.triggered_at.map(Timestamp::millis))
-                        .bind(present)
-                        .bind(former)
-                        .bind(a.held)
-                        .fetch_optional(&mut **c)
-                        .await?;
-                    new.extend(row);
+                let mut rest = all;
+                while !rest.is_empty() {
+                    let (sql, n) = match rest.len() {
+                        32.. => (EVENTS_ACCEPT_32, 32),
+                        8.. => (EVENTS_ACCEPT_8, 8),
+                        3.. => (EVENTS_ACCEPT_3, 3),
+                        _ => (EVENTS_ACCEPT_1, 1),
+                    };
+                    let (these, others) = rest.split_at(n);
+                    let mut query = sqlx::query_as(sql);
+                    for a in these {
+                        let (e, [present, former]) = (&a.event, digests(&a.event));
+                        query = query
+                            .bind(a.to.org.as_str())
+                            .bind(e.id.as_str())
+                            .bind(a.to.integration.as_str())
+                            .bind(a.to.generation)
+                            .bind(e.provider.as_str())
+                            .bind(e.topic.as_str())
+                            .bind(e.external_id.as_str())
+                            .bind(e.dedup_key.as_str())
+                            .bind(e.order_key.as_str())
+                            .bind(e.payload.as_bytes())
+                            .bind(e.received_at.millis())
+                            .bind(e.triggered_at.map(Timestamp::millis))
+                            .bind(present)
+                            .bind(former)
+                            .bind(a.held)
+                            .bind(e.rank.millis())
+                            .bind(i64::from(e.log_only));
+                    }
+                    new.extend(query.fetch_all(&mut **c).await?);
+                    rest = others;
                 }
             }
             Conn::Postgres(c) => {
@@ -152,9 +186,14 @@ impl GlobalTx {
                     .bind(each(all, |a| digests(&a.event)[0]))
                     .bind(each(all, |a| digests(&a.event)[1]))
                     .bind(each(all, |a| a.held))
+                    .bind(each(all, |a| a.event.rank.millis()))
+                    .bind(each(all, |a| i64::from(a.event.log_only)))
                     .fetch_all(&mut **c)
                     .await?;
             }
+        }
+        if !new.is_empty() {
+            self.telling.work();
         }
         let id = |(text,): (String,)| {
             EventId::parse(&text).ok_or(StoreError::Corrupt { table: "events", column: "id" })
@@ -237,6 +276,8 @@ impl GlobalTx {
                     payload: Sealed::from_bytes(r.payload),
                     received_at: Timestamp::from_millis(r.received_at),
                     triggered_at: None,
+                    rank: Timestamp::from_millis(r.received_at),
+                    log_only: false,
                     digests: None,
                 })
             })

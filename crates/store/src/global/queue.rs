@@ -1,49 +1,159 @@
 //! Leasing queued rows: events and jobs have the same queue columns and the same rules.
 //!
-//! Due rows are leased oldest first, and of the rows with one order key only the first that is not ended, so that a
-//! conversation is worked in order while others go on. A lease carries a token; only its holder can end the row.
+//! Due rows are leased by rank, and of the rows with one order key only the first that is not ended, so that a conversation
+//! is worked in order while others go on. A lease carries a token; only its holder can end the row.
+//!
+//! The rank is when a row's turn comes: when it is due, or later if its organization has queued more than its share
+//! before it (`Incoming::rank`). An organization that has all the places it may have is named by the caller and passed
+//! over; what of it stands in front is put back by a minute, so that nobody reads past it again and again.
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::QueuedFor;
+use agenstack_core::event::EventState;
 use agenstack_core::id::OrgId;
 
+/// Rows that a lease looks at for each that it may take: those past an organization's share are passed over.
+const LOOK: i64 = 8;
+/// Rows of organizations without a free place that are put back at a time, and by how much.
+const PUT_BACK: i64 = 256;
+const PUT_BACK_SECS: i64 = 60;
+
+/// `$class` and `$and` stand as text, because an index of only some rows is used only for a condition that is its own.
 macro_rules! lease {
-    ($table:literal, $lock:literal) => {
+    ($table:literal, $class:literal, $and:literal, $before:literal, $not_busy:literal, $lock:literal) => {
         concat!(
             "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
              WHERE (organization_id, id) IN (
-                SELECT q.organization_id, q.id FROM ", $table, " q
-                WHERE q.state IN ('pending', 'failed') AND q.next_at <= $1
-                  AND NOT EXISTS (SELECT 1 FROM ", $table, " p
-                      WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
-                        AND p.state IN ('pending', 'failed', 'running'))
-                ORDER BY q.next_at, q.id LIMIT $4 ", $lock, ")
+                SELECT e.organization_id, e.id FROM ", $table, " e JOIN (
+                    SELECT organization_id, id, rank,
+                        ROW_NUMBER() OVER (PARTITION BY organization_id ORDER BY rank, id) AS place
+                    FROM (SELECT q.organization_id, q.id, q.rank FROM ", $table, " q
+                        WHERE q.state = '", $class, "' AND q.next_at <= $1", $and, " AND ", $not_busy, "
+                          AND NOT EXISTS (SELECT 1 FROM ", $table, " p
+                              WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
+                                AND p.state IN ('pending', 'failed', 'running')", $before, ")
+                        ORDER BY q.rank, q.id LIMIT $7) front
+                ) w ON w.organization_id = e.organization_id AND w.id = e.id
+                WHERE w.place <= $5 AND e.state = '", $class, "'
+                ORDER BY w.rank, w.id LIMIT $4 ", $lock, ")
              RETURNING organization_id, id, attempts"
+        )
+    };
+    (sqlite $table:literal, $class:literal, $and:literal, $before:literal) => {
+        lease!($table, $class, $and, $before, "q.organization_id NOT IN (SELECT value FROM json_each($6))", "")
+    };
+    (postgres $table:literal, $class:literal, $and:literal, $before:literal) => {
+        lease!($table, $class, $and, $before, "q.organization_id <> ALL(CAST($6 AS TEXT[]))", "FOR UPDATE OF e SKIP LOCKED")
+    };
+}
+
+macro_rules! put_back {
+    ($table:literal, $class:literal, $and:literal, $is_busy:literal, $lock:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET rank = $2 WHERE state = '",
+            $class,
+            "' AND (organization_id, id) IN (
+                SELECT q.organization_id, q.id FROM ",
+            $table,
+            " q JOIN (
+                    SELECT organization_id, id FROM ",
+            $table,
+            " q WHERE q.state = '",
+            $class,
+            "' AND q.rank <= $1",
+            $and,
+            "
+                    ORDER BY q.rank, q.id LIMIT $4
+                ) f ON f.organization_id = q.organization_id AND f.id = q.id
+                WHERE ",
+            $is_busy,
+            " AND q.state = '",
+            $class,
+            "' ",
+            $lock,
+            ")"
+        )
+    };
+    (sqlite $table:literal, $class:literal, $and:literal) => {
+        put_back!($table, $class, $and, "q.organization_id IN (SELECT value FROM json_each($3))", "")
+    };
+    (postgres $table:literal, $class:literal, $and:literal) => {
+        put_back!(
+            $table,
+            $class,
+            $and,
+            "q.organization_id = ANY(CAST($3 AS TEXT[]))",
+            "FOR UPDATE OF q SKIP LOCKED"
+        )
+    };
+}
+
+macro_rules! due {
+    ($table:literal, $class:literal, $and:literal) => {
+        concat!("EXISTS (SELECT 1 FROM ", $table, " q WHERE q.state = '", $class, "'", $and, ")")
+    };
+}
+
+macro_rules! log_events {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE events SET state = 'done', attempts = 1, done_at = $1 WHERE (organization_id, id) IN (
+                SELECT organization_id, id FROM events WHERE state = 'pending' AND log_only = 1 ORDER BY rank, id LIMIT $2 ", $lock, ")
+             RETURNING organization_id"
         )
     };
 }
 
 statements! { Global;
-    #[sqlite] EVENT_LEASE_SQLITE = lease!("events", "");
-    #[postgres] EVENT_LEASE_POSTGRES = lease!("events", "FOR UPDATE OF q SKIP LOCKED");
-    #[sqlite] JOB_LEASE_SQLITE = lease!("jobs", "");
-    #[postgres] JOB_LEASE_POSTGRES = lease!("jobs", "FOR UPDATE OF q SKIP LOCKED");
-    EVENT_DUE = "SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE state IN ('pending', 'failed') AND next_at <= $1 LIMIT 1) d";
+    // What was never tried may be taken before its rank has come, if nobody else waits; what is tried again waits for its time.
+    #[sqlite] EVENT_FIRST_SQLITE = lease!(sqlite "events", "pending", " AND q.log_only = 0", " AND p.log_only = 0");
+    #[postgres] EVENT_FIRST_POSTGRES = lease!(postgres "events", "pending", " AND q.log_only = 0", " AND p.log_only = 0");
+    #[sqlite] EVENT_AGAIN_SQLITE = lease!(sqlite "events", "failed", " AND q.rank <= $1", " AND p.log_only = 0");
+    #[postgres] EVENT_AGAIN_POSTGRES = lease!(postgres "events", "failed", " AND q.rank <= $1", " AND p.log_only = 0");
+    #[sqlite] JOB_FIRST_SQLITE = lease!(sqlite "jobs", "pending", " AND q.rank <= $1", "");
+    #[postgres] JOB_FIRST_POSTGRES = lease!(postgres "jobs", "pending", " AND q.rank <= $1", "");
+    #[sqlite] JOB_AGAIN_SQLITE = lease!(sqlite "jobs", "failed", " AND q.rank <= $1", "");
+    #[postgres] JOB_AGAIN_POSTGRES = lease!(postgres "jobs", "failed", " AND q.rank <= $1", "");
+    #[sqlite] EVENT_FIRST_BACK_SQLITE = put_back!(sqlite "events", "pending", " AND q.log_only = 0");
+    #[postgres] EVENT_FIRST_BACK_POSTGRES = put_back!(postgres "events", "pending", " AND q.log_only = 0");
+    #[sqlite] EVENT_AGAIN_BACK_SQLITE = put_back!(sqlite "events", "failed", "");
+    #[postgres] EVENT_AGAIN_BACK_POSTGRES = put_back!(postgres "events", "failed", "");
+    #[sqlite] JOB_FIRST_BACK_SQLITE = put_back!(sqlite "jobs", "pending", "");
+    #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
+    #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
+    #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
+    #[sqlite] EVENTS_LOG_SQLITE = log_events!("");
+    #[postgres] EVENTS_LOG_POSTGRES = log_events!("FOR UPDATE SKIP LOCKED");
+    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.log_only = 1"), ",
+        ", due!("events", "pending", " AND q.log_only = 0 AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1"), ",
+        ", due!("jobs", "pending", " AND q.rank <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1"));
     EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
-    EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, lease = NULL, lease_token = NULL
+    EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
-    JOB_DUE = "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE state IN ('pending', 'failed') AND next_at <= $1 LIMIT 1) d";
     JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE state = 'running' AND lease_token = $1";
-    JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', next_at = $1, lease = NULL, lease_token = NULL
+    JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
-    EVENT_LEASE_RETURN = "UPDATE events SET state = 'failed', attempts = attempts - 1, next_at = $2, lease = NULL, lease_token = NULL
+    EVENT_LEASE_RETURN = "UPDATE events SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
+            next_at = $2, rank = $2, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease_token = $1";
-    JOB_LEASE_RETURN = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, next_at = $2, lease = NULL, lease_token = NULL
+    JOB_LEASE_RETURN = "UPDATE jobs SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
+            next_at = $2, rank = $2, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease_token = $1";
     JOB_KIND = "SELECT kind FROM jobs WHERE organization_id = $1 AND id = $2";
+    // A part for each index of what waits; what is done is never looked at.
+    EVENTS_BY_ORGANIZATION = "SELECT organization_id, state, COUNT(*), MIN(next_at) FROM (
+            SELECT organization_id, state, next_at FROM events WHERE state = 'pending' AND log_only = 0
+            UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'failed'
+            UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'dead') e
+        GROUP BY organization_id, state ORDER BY COUNT(*) DESC, organization_id, state LIMIT $1";
+    QUEUE_STATE = "SELECT (SELECT COUNT(*) FROM events WHERE state = 'dead'),
+        (SELECT MIN(next_at) FROM (SELECT MIN(next_at) AS next_at FROM events WHERE state = 'pending' AND log_only = 0
+            UNION ALL SELECT MIN(next_at) FROM events WHERE state = 'failed') e)";
     QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running'))
         + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running'))";
 }
@@ -55,6 +165,70 @@ pub enum Queue {
     Events,
     /// Queued deeds.
     Jobs,
+}
+
+/// Which rows of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Those that were never tried, or that a person asked for again.
+    First,
+    /// Those whose last attempt failed.
+    Again,
+}
+
+/// What is to be leased.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// From which queue.
+    pub queue: Queue,
+    /// Which of its rows.
+    pub attempt: Attempt,
+    /// How many at most.
+    pub limit: i64,
+    /// How many at most of one organization.
+    pub each: i64,
+    /// Organizations that have no place free.
+    pub busy: &'a [OrgId],
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Events that are only to be entered in the log.
+    pub log: bool,
+    /// Events that were never tried.
+    pub events_first: bool,
+    /// Events that are to be tried again.
+    pub events_again: bool,
+    /// Deeds that were never tried.
+    pub jobs_first: bool,
+    /// Deeds that are to be tried again.
+    pub jobs_again: bool,
+}
+
+impl Due {
+    /// Whether there is anything to lease for these.
+    pub fn has(&self, queue: Queue, attempt: Attempt) -> bool {
+        match (queue, attempt) {
+            (Queue::Events, Attempt::First) => self.events_first,
+            (Queue::Events, Attempt::Again) => self.events_again,
+            (Queue::Jobs, Attempt::First) => self.jobs_first,
+            (Queue::Jobs, Attempt::Again) => self.jobs_again,
+        }
+    }
+}
+
+/// Events of one organization that wait, or are dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Whose.
+    pub org: OrgId,
+    /// Where they stand.
+    pub state: EventState,
+    /// How many.
+    pub count: i64,
+    /// Since when, or until when, the first of them waits.
+    pub oldest: Timestamp,
 }
 
 /// A leased row.
@@ -71,26 +245,39 @@ pub struct Leased {
 }
 
 impl GlobalTx {
-    /// Leases up to `limit` due rows until `until`, under `token`.
+    /// Leases due rows until `until`, under `token`.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn lease(
         &mut self,
-        queue: Queue,
+        wanted: Wanted<'_>,
         token: &str,
         now: Timestamp,
         until: Timestamp,
-        limit: i64,
     ) -> Result<Vec<Leased>, StoreError> {
-        let sql = match (&self.conn, queue) {
-            (Conn::Sqlite(_), Queue::Events) => EVENT_LEASE_SQLITE,
-            (Conn::Sqlite(_), Queue::Jobs) => JOB_LEASE_SQLITE,
-            (Conn::Postgres(_), Queue::Events) => EVENT_LEASE_POSTGRES,
-            (Conn::Postgres(_), Queue::Jobs) => JOB_LEASE_POSTGRES,
+        let Wanted { queue, attempt, limit, each, busy } = wanted;
+        if !busy.is_empty() {
+            self.put_back(queue, attempt, now, busy).await?;
+        }
+        let (sqlite, postgres) = match (queue, attempt) {
+            (Queue::Events, Attempt::First) => (EVENT_FIRST_SQLITE, EVENT_FIRST_POSTGRES),
+            (Queue::Events, Attempt::Again) => (EVENT_AGAIN_SQLITE, EVENT_AGAIN_POSTGRES),
+            (Queue::Jobs, Attempt::First) => (JOB_FIRST_SQLITE, JOB_FIRST_POSTGRES),
+            (Queue::Jobs, Attempt::Again) => (JOB_AGAIN_SQLITE, JOB_AGAIN_POSTGRES),
         };
-        let mut rows =
-            rows!(fetch_all, self, (String, String, i64), sql, now.millis(), until.millis(), token, limit)?;
+        let (now, until, look) = (now.millis(), until.millis(), limit.saturating_mul(LOOK));
+        let mut rows: Vec<(String, String, i64)> = match &mut self.conn {
+            Conn::Sqlite(c) => {
+                let leased = sqlx::query_as(sqlite).bind(now).bind(until).bind(token).bind(limit).bind(each);
+                leased.bind(json(busy)).bind(look).fetch_all(&mut **c).await?
+            }
+            Conn::Postgres(c) => {
+                let leased =
+                    sqlx::query_as(postgres).bind(now).bind(until).bind(token).bind(limit).bind(each);
+                leased.bind(texts(busy)).bind(look).fetch_all(&mut **c).await?
+            }
+        };
         rows.sort_by(|a, b| a.1.cmp(&b.1));
         rows.into_iter()
             .map(|(org, id, attempts)| {
@@ -99,6 +286,48 @@ impl GlobalTx {
                 Ok(Leased { queued_for: QueuedFor::row(org.clone()), org, id, attempts })
             })
             .collect()
+    }
+
+    /// Makes room in front of the queue: rows of organizations that have no place free come later.
+    async fn put_back(
+        &mut self,
+        queue: Queue,
+        attempt: Attempt,
+        now: Timestamp,
+        busy: &[OrgId],
+    ) -> Result<(), StoreError> {
+        let (sqlite, postgres) = match (queue, attempt) {
+            (Queue::Events, Attempt::First) => (EVENT_FIRST_BACK_SQLITE, EVENT_FIRST_BACK_POSTGRES),
+            (Queue::Events, Attempt::Again) => (EVENT_AGAIN_BACK_SQLITE, EVENT_AGAIN_BACK_POSTGRES),
+            (Queue::Jobs, Attempt::First) => (JOB_FIRST_BACK_SQLITE, JOB_FIRST_BACK_POSTGRES),
+            (Queue::Jobs, Attempt::Again) => (JOB_AGAIN_BACK_SQLITE, JOB_AGAIN_BACK_POSTGRES),
+        };
+        let (later, now) = (now.plus_secs(PUT_BACK_SECS).millis(), now.millis());
+        match &mut self.conn {
+            Conn::Sqlite(c) => {
+                let put = sqlx::query(sqlite).bind(now).bind(later).bind(json(busy)).bind(PUT_BACK);
+                put.execute(&mut **c).await.map(drop)?;
+            }
+            Conn::Postgres(c) => {
+                let put = sqlx::query(postgres).bind(now).bind(later).bind(texts(busy)).bind(PUT_BACK);
+                put.execute(&mut **c).await.map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends up to `limit` events that are only to be entered in the log; gives their organizations.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn events_log(&mut self, now: Timestamp, limit: i64) -> Result<Vec<OrgId>, StoreError> {
+        let sql = match &self.conn {
+            Conn::Sqlite(_) => EVENTS_LOG_SQLITE,
+            Conn::Postgres(_) => EVENTS_LOG_POSTGRES,
+        };
+        let rows = rows!(fetch_all, self, (String,), sql, now.millis(), limit)?;
+        let corrupt = StoreError::Corrupt { table: "events", column: "organization_id" };
+        rows.iter().map(|(org,)| OrgId::parse(org)).collect::<Option<Vec<_>>>().ok_or(corrupt)
     }
 
     /// What kind of deed a leased job is.
@@ -110,17 +339,14 @@ impl GlobalTx {
         row.map(|(kind,)| kind).ok_or(StoreError::NotFound("job"))
     }
 
-    /// Whether any row is due. Cheap, and takes no lock.
+    /// What is due. Cheap, and takes no lock.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn is_due(&mut self, queue: Queue, now: Timestamp) -> Result<bool, StoreError> {
-        let sql = match queue {
-            Queue::Events => EVENT_DUE,
-            Queue::Jobs => JOB_DUE,
-        };
-        let (n,) = rows!(fetch_one, self, (i64,), sql, now.millis())?;
-        Ok(n > 0)
+    pub async fn due(&mut self, now: Timestamp) -> Result<Due, StoreError> {
+        let (log, events_first, events_again, jobs_first, jobs_again) =
+            rows!(fetch_one, self, (bool, bool, bool, bool, bool), QUEUE_DUE, now.millis())?;
+        Ok(Due { log, events_first, events_again, jobs_first, jobs_again })
     }
 
     /// Holds what is leased under `token` until `until`.
@@ -151,6 +377,34 @@ impl GlobalTx {
             + execute!(self, JOB_LEASE_RETURN, token, now.millis())?)
     }
 
+    /// How many events of each organization wait, or are dead, with the longest due of them: the most first.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn events_by_organization(&mut self, limit: i64) -> Result<Vec<Backlog>, StoreError> {
+        let corrupt = |column| StoreError::Corrupt { table: "events", column };
+        let rows = rows!(fetch_all, self, (String, String, i64, i64), EVENTS_BY_ORGANIZATION, limit)?;
+        rows.into_iter()
+            .map(|(org, state, count, oldest)| {
+                Ok(Backlog {
+                    org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
+                    state: EventState::parse(&state).ok_or_else(|| corrupt("state"))?,
+                    count,
+                    oldest: Timestamp::from_millis(oldest),
+                })
+            })
+            .collect()
+    }
+
+    /// How many events are dead, and when the one was due that is due longest.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn queue_state(&mut self) -> Result<(i64, Option<Timestamp>), StoreError> {
+        let (dead, oldest) = rows!(fetch_one, self, (i64, Option<i64>), QUEUE_STATE)?;
+        Ok((dead, oldest.map(Timestamp::from_millis)))
+    }
+
     /// How many rows wait or run, in both queues.
     ///
     /// # Errors
@@ -159,4 +413,13 @@ impl GlobalTx {
         let (n,) = rows!(fetch_one, self, (i64,), QUEUE_WAITING)?;
         Ok(n)
     }
+}
+
+fn texts(orgs: &[OrgId]) -> Vec<&str> {
+    orgs.iter().map(OrgId::as_str).collect()
+}
+
+/// The same for SQLite, which has no arrays. An id holds nothing that JSON would have to escape.
+fn json(orgs: &[OrgId]) -> String {
+    format!("[{}]", orgs.iter().map(|org| format!("\"{}\"", org.as_str())).collect::<Vec<_>>().join(","))
 }

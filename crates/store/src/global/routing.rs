@@ -1,6 +1,6 @@
 //! Whose account is it?
 
-use crate::db::{GlobalTx, execute, rows};
+use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use crate::tenant::integration::replaced;
@@ -40,7 +40,11 @@ statements! { Global;
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
     CONNECTION_COUNT = "SELECT provider, status, COUNT(*), MIN(token_expires_at) FROM integrations GROUP BY provider, status";
     // To the minute: a row that everybody's events go past must not be written for each.
-    ROUTE_SEEN = "UPDATE integrations SET last_event_at = $2 WHERE id = $1 AND COALESCE(last_event_at, 0) < $2 - 60000";
+    #[sqlite] ROUTES_SEEN_SQLITE = "UPDATE integrations SET last_event_at = $2
+        WHERE id IN (SELECT value FROM json_each($1)) AND COALESCE(last_event_at, 0) < $2 - 60000";
+    #[postgres] ROUTES_SEEN_POSTGRES = "UPDATE integrations SET last_event_at = $2
+        WHERE id IN (SELECT i.id FROM integrations i WHERE i.id = ANY(CAST($1 AS TEXT[])) ORDER BY i.id FOR UPDATE)
+          AND COALESCE(last_event_at, 0) < $2 - 60000";
 }
 
 /// The owner of an account, with what a webhook of it is verified against.
@@ -236,12 +240,23 @@ impl GlobalTx {
         execute!(self, OFFER_SWEEP, until.millis())
     }
 
-    /// An event of this connection came in.
+    /// Events of these connections came in.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn route_seen(&mut self, id: &IntegrationId, at: Timestamp) -> Result<(), StoreError> {
-        execute!(self, ROUTE_SEEN, id.as_str(), at.millis())?;
+    pub async fn routes_seen(&mut self, ids: &[IntegrationId], at: Timestamp) -> Result<(), StoreError> {
+        match &mut self.conn {
+            Conn::Sqlite(c) => {
+                // An id holds nothing that JSON would have to escape.
+                let quoted: Vec<_> = ids.iter().map(|id| format!("\"{}\"", id.as_str())).collect();
+                let list = format!("[{}]", quoted.join(","));
+                sqlx::query(ROUTES_SEEN_SQLITE).bind(list).bind(at.millis()).execute(&mut **c).await?;
+            }
+            Conn::Postgres(c) => {
+                let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();
+                sqlx::query(ROUTES_SEEN_POSTGRES).bind(list).bind(at.millis()).execute(&mut **c).await?;
+            }
+        }
         Ok(())
     }
 }

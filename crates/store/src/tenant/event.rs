@@ -24,11 +24,11 @@ statements! { Tenant;
     EVENT_PAYLOAD = "SELECT payload FROM events WHERE organization_id = $1 AND id = $2";
     EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, lease = NULL, lease_token = NULL, last_error = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, last_error = $6, lease = NULL, lease_token = NULL
+    EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, done_at = NULL
+    EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, rank = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
-    EVENT_WAKE = "UPDATE events SET next_at = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
+    EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     EVENT_CANCEL = "UPDATE events SET state = 'dead', last_error = $4
         WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')
           AND topic NOT IN ('customers/data_request', 'customers/redact', 'shop/redact')";
@@ -204,6 +204,7 @@ impl TenantTx {
     /// # Errors
     /// If the database refuses.
     pub async fn event_replay(&mut self, id: &EventId, at: Timestamp) -> Result<bool, StoreError> {
+        self.telling.work();
         Ok(execute!(self, EVENT_REPLAY, self.org.as_str(), id.as_str(), at.millis())? == 1)
     }
 
@@ -212,6 +213,7 @@ impl TenantTx {
     /// # Errors
     /// If the database refuses.
     pub async fn event_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.telling.work();
         execute!(self, EVENT_WAKE, self.org.as_str(), now.millis())
     }
 

@@ -8,12 +8,12 @@ use agenstack_core::event::EventState;
 use agenstack_core::id::JobId;
 
 statements! { Tenant;
-    JOB_ADD = "INSERT INTO jobs (organization_id, id, kind, subject, order_key, state, attempts, next_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, 'pending', 0, $7, $6)";
+    JOB_ADD = "INSERT INTO jobs (organization_id, id, kind, subject, order_key, state, attempts, next_at, rank, created_at)
+        VALUES ($1, $2, $3, $4, $5, 'pending', 0, $7, $7, $6)";
     JOB_DONE = "DELETE FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, last_error = $6, lease = NULL, lease_token = NULL
+    JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    JOB_WAKE = "UPDATE jobs SET next_at = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
+    JOB_WAKE = "UPDATE jobs SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     JOB_SUBJECT = "SELECT subject FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
 }
 
@@ -34,6 +34,7 @@ impl TenantTx {
     ) -> Result<(), StoreError> {
         let (org, id) = (self.org.as_str(), id.as_str());
         execute!(self, JOB_ADD, org, id, kind, subject, order_key, now.millis(), due.millis())?;
+        self.telling.work();
         Ok(())
     }
 
@@ -42,6 +43,7 @@ impl TenantTx {
     /// # Errors
     /// If the database refuses.
     pub async fn job_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.telling.work();
         execute!(self, JOB_WAKE, self.org.as_str(), now.millis())
     }
 

@@ -32,6 +32,7 @@ statements! { Tenant;
     ERASE_PRIVACY_REQUESTS = erase!("privacy_requests", "id");
     ERASE_OUTBOX = erase!("outbox", "id");
     ERASE_FAREWELLS = erase!("farewells", "id");
+    ERASE_REPLAYS = erase!("replays", "id");
     ERASE_TRANSFERS = erase!("transfers", "id");
     ERASE_INTEGRATION_HISTORY = erase!("integration_history", "id");
     ERASE_AUDIT = erase!("audit", "id");
@@ -51,6 +52,7 @@ const ERASE: &[&str] = &[
     ERASE_PRIVACY_REQUESTS,
     ERASE_OUTBOX,
     ERASE_FAREWELLS,
+    ERASE_REPLAYS,
     ERASE_TRANSFERS,
     ERASE_INTEGRATION_HISTORY,
     ERASE_AUDIT,

@@ -7,10 +7,10 @@ use super::make;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery};
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::event::{Event, EventState};
+use agenstack_core::event::{Event, EventState, Replay, ReplayStatus};
 use agenstack_core::id::{
     AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, MailId, OrgId,
-    TransferId, UserId,
+    ReplayId, TransferId, UserId,
 };
 use agenstack_core::integration::{
     ConnectionStatus, Integration, LastError, Provider, SealedTokens, StateChange, Subscription,
@@ -62,6 +62,7 @@ pub struct Full {
     farewell: Farewell,
     offer: Offer,
     mail: MailId,
+    replay: Replay,
 }
 
 impl Full {
@@ -127,6 +128,7 @@ impl Full {
             farewell: farewell(w, &shop),
             offer: offer(w, &shop, &w.id(OrgId::new)),
             mail: w.id(MailId::new),
+            replay: replay(w),
             org,
             shop,
             page,
@@ -171,6 +173,7 @@ impl Full {
         tx.integration_failed(&self.page.id, self.page.generation, ConnectionStatus::Paused, &paused).await?;
         tx.farewell_add(&self.farewell).await?;
         tx.transfer_add(&self.offer, "user").await?;
+        tx.replay_add(&self.replay).await?;
         tx.commit().await
     }
 
@@ -276,6 +279,7 @@ shown! {
     StoredEvent: |it| vec![it.event.id.as_str().into()];
     PrivacyRequest: |it| vec![it.id.as_str().into()];
     StoredExport: |it| vec![it.id.as_str().into()];
+    Replay: |it| vec![it.id.as_str().into()];
 }
 
 impl<T: Shown> Shown for Option<T> {
@@ -336,6 +340,24 @@ fn history(w: &World, it: &Integration) -> StateChange {
         code: "shop_frozen".into(),
         message: "The shop is frozen.".into(),
         at: w.now(),
+    }
+}
+
+fn replay(w: &World) -> Replay {
+    Replay {
+        id: w.id(ReplayId::new),
+        provider: None,
+        topic: None,
+        state: EventState::Failed,
+        since: None,
+        until: w.now().plus_secs(999_999),
+        per_second: 9,
+        status: ReplayStatus::Running,
+        total: 1,
+        done: 0,
+        position: None,
+        created_at: w.now(),
+        ended_at: None,
     }
 }
 
@@ -405,6 +427,12 @@ calls! { tx, v, w;
     "a farewell by its id" Find farewell_find(&v.farewell.id);
     "a farewell's tokens" Change farewell_tokens(&v.farewell.id, &sealed("taken over"), None);
     "a farewell said" Change farewell_end(&v.farewell.id);
+    "how many events a replay means" Whole replay_count(&v.replay);
+    "a replay begun" Add replay_add(&replay(w));
+    "a replay by its id" Find replay_find(&v.replay.id);
+    "all replays" Whole replay_list(9);
+    "a replay moved on" Whole replay_step(&v.replay, 9, w.now());
+    "a replay paused" Change replay_turn(&v.replay.id, ReplayStatus::Running, ReplayStatus::Paused, None);
     "an authorization begun" Add flow_add(&make::flow(w, v.org.org(), Provider::Shopify), w.id(AuditId::new).as_str().as_bytes());
     "a change of state" Add history_add(&v.shop.id, &history(w, &v.shop));
     "a change of state by its id" Find history_find(&v.shop.id, &v.change.id);

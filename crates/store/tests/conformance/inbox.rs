@@ -79,7 +79,7 @@ both_databases! {
             let mut tx = db.store.global().await.unwrap();
             for it in [&one, &two] {
                 assert!(tx.event_accept(&route(it), &w.incoming(Provider::Messenger, "a", "1")).await.unwrap());
-                tx.route_seen(&it.id, w.now()).await.unwrap();
+                tx.routes_seen(std::slice::from_ref(&it.id), w.now()).await.unwrap();
             }
             assert!(tx.unrouted_add("3", &w.incoming(Provider::Messenger, "b", "1")).await.unwrap());
             if whole { tx.commit().await.unwrap() } else { drop(tx) }

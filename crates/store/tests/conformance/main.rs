@@ -18,11 +18,13 @@ mod isolation;
 mod job;
 mod key;
 mod message;
+mod notice;
 mod offer;
 mod outbox;
 mod privacy;
 mod queue;
 mod renewal;
+mod replay;
 mod routing;
 mod transfer;
 

@@ -6,7 +6,7 @@ use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::event::EventState;
 use agenstack_core::id::{EventId, JobId};
 use agenstack_core::integration::{Integration, Provider};
-use agenstack_store::global::queue::Queue;
+use agenstack_store::global::queue::{Attempt, Due, Queue, Wanted};
 use agenstack_store::testing::{World, postgres, postgres_narrow};
 use agenstack_store::{Store, StoreError, both_databases};
 use std::collections::BTreeSet;
@@ -83,6 +83,16 @@ macro_rules! leases {
         tx.commit().await.unwrap();
         n
     }};
+}
+
+/// Whether a row is due that was never tried.
+async fn is_due(store: &Store, queue: Queue, now: Timestamp) -> bool {
+    store.global_read().await.unwrap().due(now).await.unwrap().has(queue, Attempt::First)
+}
+
+/// What is wanted of rows that were never tried.
+fn untried(queue: Queue, limit: i64) -> Wanted<'static> {
+    Wanted { queue, attempt: Attempt::First, limit, each: limit, busy: &[] }
 }
 
 both_databases! {
@@ -210,13 +220,13 @@ both_databases! {
         let (w, store) = (World::new(), &db.store);
         let shop = Shop::new(&w, store, "lark").await;
         for queue in QUEUES {
-            assert!(!leases!(store, is_due(queue, w.now())));
+            assert!(!is_due(store, queue, w.now()).await);
             let row = shop.queue(&w, store, queue, "a").await;
-            assert!(!leases!(store, is_due(queue, w.now().plus_millis(-1))));
-            assert!(leases!(store, is_due(queue, w.now())));
+            assert!(!is_due(store, queue, w.now().plus_millis(-1)).await);
+            assert!(is_due(store, queue, w.now()).await);
             assert_eq!(leases!(store, queue_waiting()), 1);
             lease(store, queue, "t", w.now(), 1).await;
-            assert!(!leases!(store, is_due(queue, w.now())), "leased");
+            assert!(!is_due(store, queue, w.now()).await, "leased");
             assert_eq!(leases!(store, queue_waiting()), 1, "it runs");
             shop.done(&w, store, queue, &row, "t").await.unwrap();
             assert_eq!(leases!(store, queue_waiting()), 0);
@@ -234,7 +244,7 @@ both_databases! {
         for queue in QUEUES {
             let row = shop.queue(&w, store, queue, "a").await;
             let mut tx = store.global().await.unwrap();
-            assert_eq!(tx.lease(queue, "t", w.now(), w.now().plus_secs(9), 1).await.unwrap().len(), 1);
+            assert_eq!(tx.lease(untried(queue, 1), "t", w.now(), w.now().plus_secs(9)).await.unwrap().len(), 1);
             drop(tx);
             let again = lease(store, queue, "u", w.now(), 1).await;
             assert_eq!((ids(&again), again[0].attempts), (vec![row.as_str()], 1));
@@ -271,6 +281,60 @@ both_databases! {
         }
     }
 
+    async fn an_organization_gets_no_more_than_its_places_and_one_without_any_is_passed_over(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        for queue in QUEUES {
+            let mut flood = Vec::new();
+            for n in 0..20 {
+                flood.push(lark.queue(&w, store, queue, &n.to_string()).await);
+            }
+            let quiet = ash.queue(&w, store, queue, "a").await;
+            let now = w.now();
+            let wanted = Wanted { queue, attempt: Attempt::First, limit: 9, each: 2, busy: &[] };
+            let leased = leases!(store, lease(wanted, "t", now, now.plus_secs(60)));
+            assert_eq!(ids(&leased), [&flood[0], &flood[1], &quiet]);
+            let busy = [lark.org.org().clone()];
+            let wanted = Wanted { busy: &busy, ..wanted };
+            assert!(leases!(store, lease(wanted, "t", now, now.plus_secs(60))).is_empty());
+            // What was passed over is out of the way for a minute, and not lost.
+            assert!(!is_due(store, Queue::Jobs, now).await);
+            let later = now.plus_secs(60);
+            let wanted = Wanted { busy: &[], each: 99, limit: 99, ..wanted };
+            assert_eq!(leases!(store, lease(wanted, "t", later, later)).len(), 18);
+        }
+    }
+
+    async fn a_turn_that_lies_ahead_is_taken_when_nobody_else_waits(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        let mut tx = store.global().await.unwrap();
+        let mut ahead = w.incoming(Provider::Shopify, "ahead", "a");
+        ahead.rank = w.now().plus_secs(60);
+        assert!(tx.event_accept(&crate::common::make::route(&lark.it), &ahead).await.unwrap());
+        tx.commit().await.unwrap();
+        let now_due = ash.queue(&w, store, Queue::Events, "a").await;
+        assert_eq!(ids(&leases!(store, lease(untried(Queue::Events, 1), "t", w.now(), w.now()))), [&now_due]);
+        assert_eq!(ids(&leases!(store, lease(untried(Queue::Events, 1), "t", w.now(), w.now()))), [ahead.id.as_str()]);
+    }
+
+    async fn an_event_for_the_log_is_never_leased_and_ended_in_bulk(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        let mut event = w.incoming(Provider::Shopify, "log", "a");
+        event.log_only = true;
+        let mut tx = store.global().await.unwrap();
+        assert!(tx.event_accept(&crate::common::make::route(&shop.it), &event).await.unwrap());
+        tx.commit().await.unwrap();
+        let due = store.global_read().await.unwrap().due(w.now()).await.unwrap();
+        assert_eq!(due, Due { log: true, ..Due::default() });
+        assert!(lease(store, Queue::Events, "t", w.now(), 9).await.is_empty());
+        assert_eq!(leases!(store, events_log(w.now(), 9)), [shop.org.org().clone()]);
+        assert!(leases!(store, events_log(w.now(), 9)).is_empty());
+        let found = store.tenant_read(&shop.org).await.unwrap().event_find(&event.id).await.unwrap().unwrap();
+        assert_eq!((found.state, found.attempts, found.done_at), (EventState::Done, 1, Some(w.now())));
+    }
+
     async fn the_kind_of_a_leased_job_is_told_until_it_ends(db: TestDb) {
         let (w, store) = (World::new(), &db.store);
         let shop = Shop::new(&w, store, "lark").await;
@@ -297,9 +361,9 @@ async fn on_postgres_a_worker_does_not_wait_for_another_that_is_still_leasing() 
         }
         let (now, until) = (w.now(), w.now().plus_secs(60));
         let (mut one, mut two) = (store.global().await.unwrap(), store.global().await.unwrap());
-        let first = one.lease(queue, "t", now, until, 2).await.unwrap();
+        let first = one.lease(untried(queue, 2), "t", now, until).await.unwrap();
         // The third row has the key of the first, which is being leased: it must not be passed.
-        let second = two.lease(queue, "u", now, until, 9).await.unwrap();
+        let second = two.lease(untried(queue, 9), "u", now, until).await.unwrap();
         assert_eq!((ids(&first), ids(&second)), (vec![rows[0].as_str(), &rows[1]], vec![rows[3].as_str()]));
         one.commit().await.unwrap();
         two.commit().await.unwrap();

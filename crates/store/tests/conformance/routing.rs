@@ -76,7 +76,7 @@ both_databases! {
         let page = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
         let other = w.connection(&db.store, &lark, Provider::Messenger, "2").await;
         let mut tx = db.store.global().await.unwrap();
-        tx.route_seen(&page.id, w.now()).await.unwrap();
+        tx.routes_seen(std::slice::from_ref(&page.id), w.now()).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = db.store.tenant_read(&lark).await.unwrap();
         assert_eq!(tx.integration_find(&page.id).await.unwrap().unwrap().last_event_at, Some(w.now()));

@@ -99,6 +99,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "next_at",
             "lease",
             "lease_token",
+            "rank",
+            "log_only",
             // A keyed digest, which tells nothing without the organization's key.
             "body_digest",
         ],
@@ -148,6 +150,7 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "next_at",
             "lease",
             "lease_token",
+            "rank",
         ],
     ),
     // Exports are swept by their age.

@@ -6,6 +6,7 @@
 use crate::api::account::{Credentials, NewAccount, NewOrganization};
 use crate::api::conversation::Answer;
 use crate::api::integration::{ApiKey, Choice, PrivateApp, Release};
+use crate::api::replay::NewReplay;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::ComponentsBuilder;
@@ -18,7 +19,7 @@ macro_rules! shapes {
         pub(super) fn all(components: ComponentsBuilder) -> ComponentsBuilder {
             components
                 .schema_from::<NewAccount>().schema_from::<Credentials>().schema_from::<NewOrganization>()
-                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<PrivateApp>().schema_from::<Release>().schema_from::<Answer>()
+                .schema_from::<Choice>().schema_from::<ApiKey>().schema_from::<PrivateApp>().schema_from::<Release>().schema_from::<Answer>().schema_from::<NewReplay>()
                 $(.schema_from::<$name>())*
         }
     };
@@ -103,6 +104,26 @@ shapes! {
         /// For owners and admins.
         payload: Option<Value>,
     }
+    /// Events that are handled again, oldest first, at a pace.
+    Replay {
+        id: String,
+        provider: Option<String>,
+        topic: Option<String>,
+        /// `dead`, `failed` or `done`.
+        state: String,
+        since: Option<String>,
+        until: String,
+        per_second: i64,
+        /// `running`, `paused`, `done` or `cancelled`.
+        status: String,
+        /// How many events it meant when it was begun.
+        total: i64,
+        /// How many were put back into the queue so far.
+        done: i64,
+        created_at: String,
+        ended_at: Option<String>,
+    }
+    ReplayList { items: Vec<Replay>, next_cursor: Option<String>, }
     Contact { id: String, name: String, }
     Conversation {
         id: String,

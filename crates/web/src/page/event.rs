@@ -1,6 +1,6 @@
 //! The log of what providers sent.
 
-use super::{Frame, Page, When, go, may, org_frame};
+use super::{Form, Frame, Page, When, go, may, org_frame};
 use crate::Shared;
 use crate::api::Query;
 use crate::api::event::Narrow;
@@ -8,11 +8,12 @@ use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::event as deed;
 use agenstack_core::clock::Timestamp;
-use agenstack_core::event::Event;
+use agenstack_core::event::{Event, Replay, ReplayStatus};
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 /// An event in words.
 pub(super) struct Row {
@@ -50,8 +51,48 @@ pub(super) struct Events {
     pub provider: String,
     pub state: String,
     pub topic: String,
+    pub since: String,
+    pub until: String,
     pub next: Option<String>,
+    pub replays: Vec<Progress>,
+    /// What can be handled again: the filter names ended events, and the person may.
+    pub again: bool,
 }
+
+/// A replay in words.
+pub(super) struct Progress {
+    pub id: String,
+    pub what: String,
+    pub status: &'static str,
+    pub done: i64,
+    pub total: i64,
+    pub per_second: i64,
+    pub begun: When,
+    pub pausable: bool,
+    pub resumable: bool,
+}
+
+fn progress(r: &Replay, now: Timestamp) -> Progress {
+    let kind = match (r.provider, &r.topic) {
+        (_, Some(topic)) => topic.clone(),
+        (Some(provider), None) => provider.title().to_owned(),
+        (None, None) => "all topics".to_owned(),
+    };
+    Progress {
+        id: r.id.as_str().to_owned(),
+        what: format!("{} events, {kind}", r.state.as_str()),
+        status: r.status.as_str(),
+        done: r.done,
+        total: r.total,
+        per_second: r.per_second,
+        begun: When::of(r.created_at, now),
+        pausable: r.status == ReplayStatus::Running,
+        resumable: r.status == ReplayStatus::Paused,
+    }
+}
+
+/// How long an ended replay is shown.
+const SHOWN_SECS: i64 = 3_600;
 
 /// `GET /orgs/{org}/events`
 pub(crate) async fn list(
@@ -64,7 +105,16 @@ pub(crate) async fn list(
         deed::list(shared.app(), &member.org, &narrow.query()?, paging.cursor(), paging.limit.or(Some(30)))
             .await?;
     let now = shared.app().now();
+    let manages = may(&member, Action::EventManage);
+    let mut replays =
+        if manages { agenstack_app::replay::list(shared.app(), &member.org).await? } else { Vec::new() };
+    replays.retain(|r| r.ended_at.is_none_or(|at| at.plus_secs(SHOWN_SECS) > now));
+    let ended = matches!(narrow.state.as_deref(), Some("dead" | "failed" | "done"));
     Ok(Page(Events {
+        replays: replays.iter().map(|r| progress(r, now)).collect(),
+        again: manages && ended && !found.items.is_empty(),
+        since: narrow.since.unwrap_or_default(),
+        until: narrow.until.unwrap_or_default(),
         frame: org_frame(&member, "Events", "events"),
         org: member.org.org().as_str().to_owned(),
         rows: found.items.iter().map(|e| row(e, now)).collect(),
@@ -112,4 +162,54 @@ pub(crate) async fn replay(
 ) -> Outcome<Response> {
     deed::replay(shared.app(), &member.org, &id).await?;
     Ok(go(&format!("/orgs/{org}/events/{id}")))
+}
+
+/// What the form on the list of events says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Again {
+    #[serde(flatten)]
+    narrow: Narrow,
+}
+
+/// `POST /orgs/{org}/replays`
+pub(crate) async fn replay_many(
+    State(shared): State<Shared>,
+    member: Member,
+    Path(org): Path<String>,
+    Form(again): Form<Again>,
+) -> Outcome<Response> {
+    agenstack_app::replay::begin(shared.app(), &member.org, &again.narrow.query()?, None).await?;
+    Ok(go(&format!("/orgs/{org}/events")))
+}
+
+async fn turn(shared: &Shared, member: &Member, org: &str, id: &str, to: ReplayStatus) -> Outcome<Response> {
+    agenstack_app::replay::turn(shared.app(), &member.org, id, to).await?;
+    Ok(go(&format!("/orgs/{org}/events")))
+}
+
+/// `POST /orgs/{org}/replays/{id}/pause`
+pub(crate) async fn pause(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    turn(&shared, &member, &org, &id, ReplayStatus::Paused).await
+}
+
+/// `POST /orgs/{org}/replays/{id}/resume`
+pub(crate) async fn resume(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    turn(&shared, &member, &org, &id, ReplayStatus::Running).await
+}
+
+/// `POST /orgs/{org}/replays/{id}/cancel`
+pub(crate) async fn cancel(
+    State(shared): State<Shared>,
+    member: Member,
+    Path((org, id)): Path<(String, String)>,
+) -> Outcome<Response> {
+    turn(&shared, &member, &org, &id, ReplayStatus::Cancelled).await
 }

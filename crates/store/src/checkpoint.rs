@@ -1,0 +1,76 @@
+//! SQLite's log is written back into the file by a connection of its own, so that no writer does it while others wait.
+//!
+//! As a rule this stands in nobody's way. A log that is written all the time never comes to its end, though, and would grow
+//! as long as that lasts: past a bound writers wait until the little that is left of it is written back, too.
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
+
+/// How often the log is looked at.
+const EVERY: Duration = Duration::from_millis(250);
+/// Pages of the log from which on writers wait for its end: 64 MiB.
+const MOST: i64 = 16_384;
+
+/// The task; it ends with the last copy of this.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoints(Arc<Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>>);
+
+impl Checkpoints {
+    /// Begins, on a connection of these options.
+    pub(crate) fn start(options: SqliteConnectOptions) -> Self {
+        let (end, mut ended) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut connection = None;
+            // An error means that the last copy is gone, which is an end as well.
+            while tokio::time::timeout(EVERY, &mut ended).await.is_err() {
+                let outcome = async {
+                    let connection = match &mut connection {
+                        Some(open) => open,
+                        none => none.insert(options.connect().await?),
+                    };
+                    write_back(connection).await
+                };
+                if let Err(error) = outcome.await {
+                    tracing::warn!(%error, "the database's log could not be written back; it goes on later");
+                    connection = None;
+                }
+            }
+            if let Some(open) = connection {
+                // The log is written back by whoever closes the database last.
+                let _ = open.close().await;
+            }
+        });
+        Self(Arc::new(Mutex::new(Some((end, task)))))
+    }
+
+    /// Ends, and waits for it.
+    pub(crate) async fn end(&self) {
+        if let Some((end, task)) = self.0.lock().await.take() {
+            let _ = end.send(());
+            let _ = task.await;
+        }
+    }
+}
+
+async fn write_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let (_, log) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+    if log >= MOST {
+        // What came in meanwhile is little: writers wait for that only.
+        checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)").await?;
+    }
+    Ok(())
+}
+
+/// Writes back what it may; gives whether somebody was in the way, and how many pages the log has.
+async fn checkpoint(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+) -> Result<(bool, i64), sqlx::Error> {
+    let (busy, log, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+    Ok((busy != 0, log))
+}

@@ -1,0 +1,57 @@
+//! What processes tell each other.
+
+use crate::common::make::accept;
+use agenstack_core::integration::Provider;
+use agenstack_store::both_databases;
+use agenstack_store::notice::Notice;
+use agenstack_store::testing::{World, postgres, sqlite};
+
+#[tokio::test]
+async fn on_sqlite_there_is_nobody_to_tell() {
+    assert!(sqlite().await.store.notices().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn on_postgres_an_account_that_changes_hands_is_told_when_it_is_committed_and_not_before() {
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let mut notices = db.store.notices().await.unwrap().unwrap();
+    let mut undone = db.store.tenant(&org).await.unwrap();
+    undone.tell_account(Provider::Shopify, "undone.myshopify.com");
+    drop(undone);
+    let mut done = db.store.tenant(&org).await.unwrap();
+    done.tell_account(Provider::Shopify, "lark.myshopify.com");
+    done.commit().await.unwrap();
+    let told = notices.next().await.unwrap();
+    assert_eq!(told, Notice::Account(Provider::Shopify, "lark.myshopify.com".into()));
+}
+
+#[tokio::test]
+async fn on_postgres_work_is_told_by_a_process_that_has_no_worker_only() {
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    let mut notices = db.store.notices().await.unwrap().unwrap();
+    accept(&db.store, &w, &shop, "one", "a").await;
+    // Notices come in the order of their commits: were the event told of, that would come first.
+    let mut tx = db.store.tenant(&org).await.unwrap();
+    tx.tell_account(Provider::Shopify, "lark.myshopify.com");
+    tx.commit().await.unwrap();
+    assert!(matches!(notices.next().await.unwrap(), Notice::Account(..)));
+    db.store.tell_work();
+    accept(&db.store, &w, &shop, "two", "a").await;
+    assert_eq!(notices.next().await.unwrap(), Notice::Work);
+}
+
+both_databases! {
+    async fn who_tells_of_work_commits_it_as_others_do(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        db.store.tell_work();
+        let id = accept(&db.store, &w, &shop, "one", "a").await;
+        assert!(db.store.tenant_read(&org).await.unwrap().event_find(&id).await.unwrap().is_some());
+    }
+}

@@ -18,6 +18,7 @@ mod metrics;
 mod ownership;
 mod privacy;
 mod race;
+mod refusal;
 mod rotation;
 mod route;
 mod scene;

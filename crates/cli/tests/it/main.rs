@@ -10,6 +10,7 @@ mod canary;
 mod care;
 mod crash;
 mod desk;
+mod doctor;
 mod ending;
 mod failure;
 mod journey;

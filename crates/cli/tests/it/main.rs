@@ -13,6 +13,7 @@ mod desk;
 mod doctor;
 mod ending;
 mod failure;
+mod frontend;
 mod journey;
 mod mail;
 mod metrics;

@@ -17,6 +17,7 @@ mod frontend;
 mod journey;
 mod mail;
 mod metrics;
+mod moving;
 mod ownership;
 mod privacy;
 mod race;

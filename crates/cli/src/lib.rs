@@ -101,9 +101,11 @@ impl Given {
             output::warn(warning);
         }
         if report.refused.is_empty() {
+            sources.complete()?;
             return Ok(sources);
         }
-        let lines: Vec<String> = report.refused.iter().map(ToString::to_string).collect();
+        let mut lines: Vec<String> = report.refused.iter().map(ToString::to_string).collect();
+        lines.extend(sources.complete().err().map(|error| error.to_string()));
         Err(Failure::Configuration(lines.join("\n")))
     }
 

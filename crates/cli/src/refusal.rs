@@ -20,6 +20,8 @@ pub struct Refused {
     pub name: String,
     /// Where it was found.
     pub source: Source,
+    /// On which line of an env file.
+    pub line: Option<usize>,
     /// Why it is refused.
     pub why: String,
     /// Where that customer connects instead.
@@ -28,7 +30,9 @@ pub struct Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}) is refused: {}; remove it, {}", self.name, self.source, self.why, self.instead)
+        let Self { name, source, line, why, instead } = self;
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        write!(f, "{name} ({source}{line}) is refused: {why}; remove it, {instead}")
     }
 }
 
@@ -55,6 +59,7 @@ pub fn check(sources: &Sources) -> Report {
             report.refused.push(Refused {
                 name: item.name.clone(),
                 source: item.source.clone(),
+                line: item.line,
                 why: rule.why.clone(),
                 instead: if published { format!("{}; {ROTATE}", rule.instead) } else { rule.instead.clone() },
             });
@@ -115,7 +120,7 @@ mod tests {
     #[test]
     fn a_refused_name_is_found_in_the_env_file_and_anywhere_in_the_config_file() {
         let mut sources = environment(["PATH"]);
-        sources.add_env_file(".env", &format!("KUSTOMER_SUBDOMAIN={CANARY}\nKUSTOMER_ORG_ID=\n")).unwrap();
+        sources.add_env_file(".env", &format!("KUSTOMER_SUBDOMAIN={CANARY}\nKUSTOMER_ORG_ID=\nbroken\n"));
         let file = format!(
             "SHOPIFY_STORE_NAME = '{CANARY}'\nfacebook_page_id = 5\n[shopify]\naccess_token = '{CANARY}'\nurl = ''\n\
              [kustomer]\napi_key = '{CANARY}'\n[messenger]\npage_access_token_file = '{CANARY}'\n\
@@ -123,6 +128,8 @@ mod tests {
         );
         sources.add_file("agenstack.toml", &file).unwrap();
         let report = check(&sources);
+        let first = report.refused[0].to_string();
+        assert!(first.starts_with("KUSTOMER_SUBDOMAIN (.env, line 1) is refused: "), "{first}");
         let found: Vec<_> = report.refused.iter().map(|r| format!("{} in {}", r.name, r.source)).collect();
         assert_eq!(
             found,

@@ -61,6 +61,11 @@ impl Http {
         Self { client, tally: Tally::default() }
     }
 
+    /// The client itself, for what is no call to a provider.
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     /// How many calls were made through it and its clones, and how they ended.
     pub fn tally(&self) -> Tally {
         self.tally.clone()

@@ -11,6 +11,7 @@
 pub mod base;
 pub mod callback;
 pub mod error;
+pub mod glance;
 pub mod grant;
 pub mod http;
 pub mod json;
@@ -23,6 +24,7 @@ pub mod tally;
 
 pub use base::ConfigError;
 pub use error::{Kind, ProviderError, sentence};
+pub use glance::{Dark, Glance};
 pub use grant::TokenGrant;
 pub use http::Http;
 pub use kustomer::{Kustomer, KustomerApp};

@@ -6,6 +6,7 @@
 use crate::checkpoint::Checkpoints;
 use crate::error::StoreError;
 use crate::notice::{self, Notice};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
@@ -280,6 +281,21 @@ impl Store {
         sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
         let (busy, _, _): (i64, i64, i64) = emptied?;
         Ok(busy == 0)
+    }
+
+    /// What time the database's machine has; nothing for SQLite, which has no machine of its own.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        // For telling an operator whose clock is wrong, and nothing else: what is stored carries the caller's time.
+        const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+        match &self.pools {
+            Pools::Sqlite { .. } => Ok(None),
+            Pools::Postgres(pool) => {
+                Ok(Some(Timestamp::from_millis(sqlx::query_scalar(CLOCK).fetch_one(pool).await?)))
+            }
+        }
     }
 
     /// Closes all connections, and in SQLite writes the log back into the file.

@@ -2,7 +2,7 @@
 
 mod seed;
 
-use crate::config::{Config, LogFormat, Sources};
+use crate::config::{Config, LogFormat, PublicUrl, Sources};
 use crate::wiring::{Role, World, start, start_log, told_to_stop};
 use crate::{Failure, Given, OK, output};
 use agenstack_core::entropy::OsEntropy;
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// The emulated providers' address; the next free port if it is taken
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     sandbox_listen: SocketAddr,
+    /// How browsers reach it, if a proxy of yours stands before it; see examples/frontend
+    #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
+    public_url: Option<PublicUrl>,
 }
 
 /// Runs until it is told to stop.
@@ -58,7 +61,8 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
     let url = |l: &TcpListener| {
         l.local_addr().map(|a| format!("http://{a}")).context("the listener has no address")
     };
-    let (sandbox_url, product_url) = (url(&sandbox)?, url(&listener)?);
+    let (sandbox_url, listening) = (url(&sandbox)?, url(&listener)?);
+    let product_url = arguments.public_url.as_ref().map_or(listening.clone(), PublicUrl::to_string);
     let settings = Settings::demo(sandbox_url.clone(), product_url.clone());
     let mut environment: BTreeMap<String, String> =
         settings.product_environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -76,6 +80,9 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
     }));
     let running = start(&config, Role::All, Some(listener), World::default()).await?;
     output::say(&tour(&product_url, &sandbox_url, arguments.data.as_deref(), &password));
+    if product_url != listening {
+        output::say(&format!("Your proxy leads to  {listening}"));
+    }
     if arguments.seed {
         for line in seed::seed(&running.app, &sandbox_url).await? {
             output::say(&line);

@@ -2,31 +2,54 @@
 
 use std::collections::BTreeMap;
 
-/// Reads an env file; the error names the line and never what stands there.
-pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, String)> {
-    let mut variables = BTreeMap::new();
+/// An env file, as far as it could be read.
+#[derive(Clone, Default)]
+pub(super) struct Parsed {
+    pub(super) variables: BTreeMap<String, String>,
+    /// On which line each name stands.
+    pub(super) lines: BTreeMap<String, usize>,
+    /// What could not be read, by line; never what stands there.
+    pub(super) problems: Vec<(usize, String)>,
+}
+
+/// Reads an env file to its end, so that whatever is refused in it is told although another line is broken.
+pub(super) fn parse(text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
-        let wrong = |message: &str| (index + 1, message.to_owned());
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        if let Err(message) = parsed.take(index + 1, line) {
+            parsed.problems.push((index + 1, message));
+        }
+    }
+    parsed
+}
+
+impl Parsed {
+    fn take(&mut self, number: usize, line: &str) -> Result<(), String> {
         let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-        let (name, rest) = line.split_once('=').ok_or_else(|| wrong("expected NAME=value"))?;
+        let (name, rest) = line.split_once('=').ok_or("expected NAME=value")?;
         let name = name.trim_end();
         let named = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
             && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !named {
-            return Err(wrong("the name before `=` may have letters, digits and underscores only"));
+            return Err("the name before `=` may have letters, digits and underscores only".to_owned());
         }
-        let value = value(rest.trim_start()).map_err(wrong)?;
-        if variables.insert(name.to_owned(), value).is_some() {
+        if self.variables.get(name).is_some_and(|value| !value.trim().is_empty()) {
             // Which of the two was meant, nobody can tell.
-            return Err((index + 1, format!("{name} stands in this file twice; remove one")));
+            return Err(format!("{name} stands in this file twice; remove one"));
         }
+        let value = value(rest.trim_start());
+        // A value that cannot be read is one, too.
+        let kept = value.clone().unwrap_or_else(|_| rest.to_owned());
+        let known = self.variables.insert(name.to_owned(), kept).is_some();
+        self.lines.insert(name.to_owned(), number);
+        value?;
+        if known { Err(format!("{name} stands in this file twice; remove one")) } else { Ok(()) }
     }
-    Ok(variables)
 }
 
 fn value(text: &str) -> Result<String, &'static str> {
@@ -73,7 +96,9 @@ mod tests {
     fn an_env_file_is_read_as_people_write_it() {
         let text = "\u{feff}# comment\n\nA=1\r\nexport B = two words  # comment\nC=\"a \\\"b\\\"\\n#c\" # d\nD='a\\n$X'\n\
                     E=\nF=https://x/#frag\n  export   G='' \nH=a=b==\nI= # nothing\n";
-        let found = parse(text).unwrap();
+        let found = parse(text);
+        assert!(found.problems.is_empty());
+        assert_eq!((found.lines["A"], found.lines["G"]), (3, 9));
         let expected = [
             ("A", "1"),
             ("B", "two words"),
@@ -85,7 +110,7 @@ mod tests {
             ("H", "a=b=="),
             ("I", ""),
         ];
-        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(found.variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 
     #[test]
@@ -100,10 +125,16 @@ mod tests {
             "=canary",
             "A:canary=1",
         ] {
-            let (line, message) = parse(&format!("OK=1\n{text}\n")).unwrap_err();
-            assert_eq!(line, 2, "{text}");
+            let found = parse(&format!("OK=1\n{text}\nLAST=1\n"));
+            let [(line, message)] = &found.problems[..] else { panic!("{text}: {:?}", found.problems) };
+            assert_eq!(*line, 2, "{text}");
             assert!(!message.contains("canary"), "{message}");
+            assert!(found.variables.contains_key("LAST"), "it is read to its end");
         }
-        assert_eq!(parse("A=1\nA=2").unwrap_err().1, "A stands in this file twice; remove one");
+        for twice in ["A=1\nA=2", "A=\nA=2"] {
+            let found = parse(twice);
+            assert_eq!(found.problems, [(2, "A stands in this file twice; remove one".to_owned())]);
+            assert!(!found.variables["A"].is_empty());
+        }
     }
 }

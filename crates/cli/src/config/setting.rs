@@ -98,7 +98,8 @@ impl<'a> Layer<'a> {
 
 impl Settings {
     pub(super) fn resolve(sources: &Sources) -> Self {
-        let mut this = Self { values: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
+        let mut this =
+            Self { values: BTreeMap::new(), problems: sources.problems().collect(), warnings: Vec::new() };
         let (mut variables, mut file, mut renamed) = (Layer::default(), Layer::default(), Layer::default());
 
         if let Some((source, leaves)) = &sources.file {
@@ -121,7 +122,7 @@ impl Settings {
             }
         }
         // The env file first, so that the environment lies over it.
-        let env_file = sources.env_file.iter().map(|(source, map)| (source, map));
+        let env_file = sources.env_file.iter().map(|(source, parsed)| (source, &parsed.variables));
         for (source, map) in env_file.chain([(&Source::Environment, &sources.environment)]) {
             for (name, text) in map {
                 match new_name(name) {

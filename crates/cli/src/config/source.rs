@@ -1,6 +1,7 @@
 //! Where settings come from, before anyone asks what they mean.
 
-use super::{ConfigError, dotenv, setting};
+use super::dotenv::{self, Parsed};
+use super::{ConfigError, Problem, setting};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -41,7 +42,7 @@ pub struct Location {
 #[derive(Clone)]
 pub struct Sources {
     pub(super) environment: BTreeMap<String, String>,
-    pub(super) env_file: Option<(Source, BTreeMap<String, String>)>,
+    pub(super) env_file: Option<(Source, Parsed)>,
     pub(super) file: Option<(Source, Vec<Leaf>)>,
 }
 
@@ -57,6 +58,8 @@ pub(super) struct Leaf {
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) source: Source,
+    /// The line of an env file.
+    pub(crate) line: Option<usize>,
     pub(crate) empty: bool,
     /// The variable of the setting that it gives, if it is one.
     pub(crate) setting: Option<&'static str>,
@@ -72,7 +75,7 @@ impl Sources {
     pub fn gather(location: &Location, environment: BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut sources = Self::from_environment(environment);
         if let Some(path) = &location.env_file {
-            sources.add_env_file(&path.display().to_string(), &read(&location.directory, path)?)?;
+            sources.add_env_file(&path.display().to_string(), &read(&location.directory, path)?);
         }
         let usual = Path::new("agenstack.toml");
         match &location.config {
@@ -86,13 +89,28 @@ impl Sources {
     }
 
     /// Adds the text of an env file, which lies under the environment.
-    pub fn add_env_file(&mut self, path: &str, text: &str) -> Result<(), ConfigError> {
-        let source = Source::EnvFile(path.to_owned());
-        let variables = dotenv::parse(text).map_err(|(line, message)| {
-            ConfigError::one(format!("line {line}"), Some(source.clone()), message)
-        })?;
-        self.env_file = Some((source, variables));
-        Ok(())
+    pub fn add_env_file(&mut self, path: &str, text: &str) {
+        self.env_file = Some((Source::EnvFile(path.to_owned()), dotenv::parse(text)));
+    }
+
+    /// Whether every line of the env file could be read. Asked after what is refused was told: a broken line hides
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// Names the lines that could not.
+    pub fn complete(&self) -> Result<(), ConfigError> {
+        let problems: Vec<_> = self.problems().collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.env_file.iter().flat_map(|(source, parsed)| {
+            parsed.problems.iter().map(|(line, message)| Problem {
+                name: format!("line {line}"),
+                source: Some(source.clone()),
+                message: message.clone(),
+            })
+        })
     }
 
     /// Adds the text of the TOML file, which lies under everything else.
@@ -116,27 +134,28 @@ impl Sources {
 
     /// Every name in every source.
     pub(crate) fn names(&self) -> Vec<Found> {
-        let variables = [
-            Some((&Source::Environment, &self.environment)),
-            self.env_file.as_ref().map(|(source, variables)| (source, variables)),
-        ];
-        let variables = variables.into_iter().flatten().flat_map(|(source, variables)| {
-            variables.iter().map(|(name, value)| Found {
-                name: name.clone(),
-                source: source.clone(),
-                empty: value.trim().is_empty(),
-                setting: setting::by_variable(name).map(|setting| setting.name),
-            })
+        let found = |name: &String, value: &String, source: &Source, line: Option<usize>| Found {
+            name: name.clone(),
+            source: source.clone(),
+            line,
+            empty: value.trim().is_empty(),
+            setting: setting::by_variable(name).map(|setting| setting.name),
+        };
+        let environment = self.environment.iter().map(|(n, v)| found(n, v, &Source::Environment, None));
+        let env_file = self.env_file.iter().flat_map(|(source, parsed)| {
+            let line = |name| parsed.lines.get(name).copied();
+            parsed.variables.iter().map(move |(n, v)| found(n, v, source, line(n)))
         });
         let keys = self.file.iter().flat_map(|(source, leaves)| {
             leaves.iter().map(|leaf| Found {
                 name: leaf.key.clone(),
                 source: source.clone(),
+                line: None,
                 empty: leaf.text.as_ref().is_some_and(|text| text.trim().is_empty()),
                 setting: setting::by_key(&leaf.key).map(|setting| setting.name),
             })
         });
-        variables.chain(keys).collect()
+        environment.chain(env_file).chain(keys).collect()
     }
 }
 

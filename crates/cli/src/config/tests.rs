@@ -75,9 +75,7 @@ fn without_anything_set_the_documented_defaults_hold() {
 #[test]
 fn the_environment_wins_over_the_env_file_and_that_over_the_config_file() {
     let mut sources = Sources::from_environment(map([("AGENSTACK_WORKERS", "1"), ("AGENSTACK_LOG", "")]));
-    sources
-        .add_env_file(".env", "AGENSTACK_WORKERS=2\nAGENSTACK_LOG=json\nAGENSTACK_SHUTDOWN_SECS=2\n")
-        .unwrap();
+    sources.add_env_file(".env", "AGENSTACK_WORKERS=2\nAGENSTACK_LOG=json\nAGENSTACK_SHUTDOWN_SECS=2\n");
     let text = "[server]\nworkers = 3\nshutdown_secs = 3\nlisten = '127.0.0.1:3000'\n[log]\nformat = 'text'";
     sources.add_file("agenstack.toml", text).unwrap();
     let config = Config::load(&sources).unwrap();
@@ -355,6 +353,13 @@ fn files_are_read_where_they_are_named_and_missing_ones_are_errors() {
     std::fs::write(directory.path().join(".env"), "AGENSTACK_WORKERS=7").unwrap();
     assert_eq!(load(&location(None, None)).unwrap().server.workers, 16, "never silently");
     assert_eq!(load(&location(None, Some(".env"))).unwrap().server.workers, 7);
+    std::fs::write(directory.path().join("bad.env"), "AGENSTACK_WORKERS=7\n?\nX='").unwrap();
+    let bad = load(&location(None, Some("bad.env"))).unwrap_err();
+    assert_eq!(bad.problems.len(), 2);
+    assert!(
+        bad.to_string().starts_with("line 2 (bad.env): expected NAME=value\nline 3 (bad.env): "),
+        "{bad}"
+    );
     std::fs::write(directory.path().join("agenstack.toml"), "[server]\nworkers = 5").unwrap();
     assert_eq!(load(&location(None, None)).unwrap().server.workers, 5);
     for missing in [location(Some("no.toml"), None), location(None, Some("no.env"))] {

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A process that ends with the test.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -26,7 +26,7 @@ fn variable(name: &str, or: &str) -> String {
 }
 
 /// Starts a program and reads its output until `found` says that it is ready.
-fn start<T>(mut command: Command, mut found: impl FnMut(&str) -> Option<T>) -> (Process, T) {
+pub fn start<T>(mut command: Command, mut found: impl FnMut(&str) -> Option<T>) -> (Process, T) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
     let mut lines = BufReader::new(child.stdout.take().expect("its output is piped"));
     let mut line = String::new();
@@ -62,13 +62,13 @@ fn demo() -> (Process, String, String) {
 }
 
 /// Chromium's driver, which closes the windows of a failed test, too, when it is told to end.
-struct Driver {
+pub struct Driver {
     port: u16,
     process: Process,
 }
 
 impl Driver {
-    fn start() -> (Self, String) {
+    pub fn start() -> (Self, String) {
         let mut command = Command::new(variable("AGENSTACK_TEST_CHROMEDRIVER", "chromedriver"));
         command.arg("--port=0");
         let (process, port) = start(command, |line| {
@@ -90,13 +90,13 @@ impl Drop for Driver {
 }
 
 /// A window of its own profile.
-struct Window {
-    client: Client,
+pub struct Window {
+    pub client: Client,
     product: String,
 }
 
 impl Window {
-    async fn open(driver: &str, product: &str, more: &[&str], preferences: Value) -> Self {
+    pub async fn open(driver: &str, product: &str, more: &[&str], preferences: Value) -> Self {
         let mut arguments = vec![
             "--headless",
             "--no-sandbox",
@@ -119,12 +119,12 @@ impl Window {
         Self { client: client.expect("Chromium starts"), product: product.to_owned() }
     }
 
-    async fn go(&self, path: &str) {
+    pub async fn go(&self, path: &str) {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.product) };
         self.client.goto(&url).await.expect("the page opens");
     }
 
-    async fn see(&self, css: &str) -> fantoccini::elements::Element {
+    pub async fn see(&self, css: &str) -> fantoccini::elements::Element {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
         match found {
             Ok(element) => element,
@@ -137,7 +137,7 @@ impl Window {
 
     /// Clicks what `css` names now: a live page may put another element in its place after it was found, and one that
     /// is gone takes no click.
-    async fn click(&self, css: &str) {
+    pub async fn click(&self, css: &str) {
         let to_middle = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -155,13 +155,13 @@ impl Window {
         }
     }
 
-    async fn fill(&self, css: &str, text: &str) {
+    pub async fn fill(&self, css: &str, text: &str) {
         let field = self.see(css).await;
         field.clear().await.expect("a field can be cleared");
         field.send_keys(text).await.expect("a field takes text");
     }
 
-    async fn text(&self, css: &str) -> String {
+    pub async fn text(&self, css: &str) -> String {
         match self.client.find(Locator::Css(css)).await {
             Ok(element) => element.text().await.unwrap_or_default(),
             Err(_) => String::new(),
@@ -169,7 +169,7 @@ impl Window {
     }
 
     /// Waits until an element's text holds `part`; a live page changes by itself.
-    async fn read(&self, css: &str, part: &str) {
+    pub async fn read(&self, css: &str, part: &str) {
         let script = "return [...document.querySelectorAll(arguments[0])].some(e => e.textContent.includes(arguments[1]))";
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -189,7 +189,7 @@ impl Window {
     }
 
     /// Nothing that keeps people out: the rules of axe, and no scrolling sideways on a telephone.
-    async fn is_accessible(&self, name: &str) {
+    pub async fn is_accessible(&self, name: &str) {
         self.client.execute(include_str!("vendor/axe.min.js"), Vec::new()).await.expect("axe loads");
         for (width, height) in [(1280, 900), (390, 844)] {
             self.client.set_window_size(width, height).await.expect("a window has a size");
@@ -205,7 +205,7 @@ impl Window {
         self.client.set_window_size(1280, 900).await.expect("a window has a size");
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.client.close().await.expect("the window closes");
     }
 }
@@ -223,7 +223,7 @@ fn hyper_util_http() -> hyper_util::client::legacy::connect::HttpConnector {
     hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
-async fn sign_up(window: &Window, company: &str, email: &str) -> String {
+pub async fn sign_up(window: &Window, company: &str, email: &str) -> String {
     window.go("/signup").await;
     window.fill("#organization_name", company).await;
     window.fill("#name", "Ana").await;

@@ -12,16 +12,16 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-type Settings = BTreeMap<String, String>;
+pub type Settings = BTreeMap<String, String>;
 
-fn program(settings: &Settings, arguments: &[&str]) -> Command {
+pub fn program(settings: &Settings, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
     command.env_clear().envs(settings).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs a command to its end, beside everything else.
-async fn run(settings: &Settings, arguments: &[&str]) -> Output {
+pub async fn run(settings: &Settings, arguments: &[&str]) -> Output {
     let mut command = program(settings, arguments);
     tokio::task::spawn_blocking(move || command.output().expect("the program starts")).await.expect("it ends")
 }

@@ -228,6 +228,11 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// One in which nobody is signed in, for a server that no scene has started.
+    pub fn at(product: &str) -> Self {
+        Self { product: product.to_owned(), http: client(), cookie: Mutex::default() }
+    }
+
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let mut request = self.http.request(method, self.url(path));
         if let Some(body) = body {

@@ -4,7 +4,7 @@ use super::*;
 use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignUpPage};
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
 use crate::page::connection::{Came, Change, Connection, Fact};
-use crate::page::event::{Events, One, Row as EventRow};
+use crate::page::event::{Events, One, Progress, Row as EventRow};
 use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
@@ -387,7 +387,21 @@ fn pages() -> Vec<(&'static str, String)> {
                     provider: text(),
                     state: text(),
                     topic: text(),
+                    since: text(),
+                    until: text(),
                     next: Some(text()),
+                    replays: vec![Progress {
+                        id: text(),
+                        what: text(),
+                        status: "running",
+                        done: 1,
+                        total: 2,
+                        per_second: 50,
+                        begun: when(),
+                        pausable: true,
+                        resumable: true,
+                    }],
+                    again: true,
                 }
                 .render(),
             ),

@@ -9,6 +9,7 @@
 pub mod db;
 pub mod error;
 pub mod global;
+pub mod legacy;
 pub mod statement;
 pub mod tenant;
 #[cfg(feature = "testing")]

@@ -6,12 +6,15 @@
 mod common;
 
 mod account;
+mod brought;
 mod conversation;
 mod database;
 mod event;
 mod farewell;
 mod flow;
+mod former;
 mod history;
+mod import;
 mod inbox;
 mod integration;
 mod isolation;
@@ -23,6 +26,7 @@ mod outbox;
 mod privacy;
 mod queue;
 mod renewal;
+mod reset;
 mod routing;
 mod transfer;
 

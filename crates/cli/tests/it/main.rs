@@ -12,6 +12,7 @@ mod crash;
 mod desk;
 mod ending;
 mod failure;
+mod import;
 mod journey;
 mod mail;
 mod metrics;

@@ -157,11 +157,11 @@ impl Run<'_> {
             let joined = match home {
                 Home::New => true,
                 Home::Here(org) => {
-                    let there = tx.membership_find(org.org(), &user.id).await?.is_none();
-                    if there {
+                    let absent = tx.membership_find(org.org(), &user.id).await?.is_none();
+                    if absent {
                         tx.membership_add(org.org(), &user.id, *role, now).await?;
                     }
-                    there
+                    absent
                 }
             };
             found.push((user, *role, is_new, has_password, joined));

@@ -142,14 +142,14 @@ impl Line {
 }
 
 /// Messages by the conversation they belong to.
-type Said1 = HashMap<(String, String), Vec<Said>>;
+type Messages = HashMap<(String, String), Vec<Said>>;
 
 /// Everything that was read.
 #[derive(Default)]
 struct Read {
     records: Records,
     chats: Vec<Chat>,
-    said: Said1,
+    said: Messages,
 }
 
 impl Read {
@@ -245,6 +245,10 @@ fn line(number: usize, text: &str, check: &Check) -> Result<Line, Mistake> {
     let mut fields = Map::new();
     let mut twice = None;
     for (name, value) in list {
+        if (check.shape)(&name).is_some() {
+            // Not even a name is repeated that is one itself.
+            return Err(wrong(None, "has a field whose name is a credential; take it out"));
+        }
         if (check.name)(&name) {
             return Err(wrong(
                 Some(&name),
@@ -322,7 +326,7 @@ pub(super) fn read(from: &mut dyn BufRead, check: &Check) -> Result<(Records, Ve
 }
 
 /// Each conversation with its messages, the oldest first; lines of one instant keep their order.
-fn together(mut chats: Vec<Chat>, mut said: Said1) -> Result<Vec<Chat>, NotImported> {
+fn together(mut chats: Vec<Chat>, mut said: Messages) -> Result<Vec<Chat>, NotImported> {
     for chat in &mut chats {
         chat.messages = said.remove(&(chat.organization.clone(), chat.id.clone())).unwrap_or_default();
         chat.messages.sort_by_key(|m| m.at);

@@ -33,11 +33,12 @@ const DESK_NAME: &[&str] = &["orgname", "organizationname"];
 fn provider(word: &str) -> Option<Provider> {
     let word = word.to_lowercase();
     let is = |part: &str| word.contains(part);
-    match () {
-        () if is("shopify") => Some(Provider::Shopify),
-        () if is("messenger") || is("facebook") => Some(Provider::Messenger),
-        () if is("kustomer") => Some(Provider::Kustomer),
-        () => None,
+    if is("shopify") {
+        Some(Provider::Shopify)
+    } else if is("messenger") || is("facebook") {
+        Some(Provider::Messenger)
+    } else {
+        is("kustomer").then_some(Provider::Kustomer)
     }
 }
 

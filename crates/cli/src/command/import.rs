@@ -22,21 +22,9 @@ use std::path::PathBuf;
     that looks like one is left out and told by its place.\n\n\
     docs/import.md describes the form of FILE field by field, and what is read of an old database."
 )]
-#[group(id = "input", required = true, multiple = false, args = ["file", "from", "from_file", "from_env"])]
 pub struct Arguments {
-    /// JSON lines in the form that docs/import.md describes
-    #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// The old platform's database, postgres://… It is only read. Others on this machine can see a command line; better
-    /// use --from-file
-    #[arg(long, value_name = "URL")]
-    from: Option<SecretText>,
-    /// The same, from a file that holds the address
-    #[arg(long, value_name = "FILE")]
-    from_file: Option<PathBuf>,
-    /// The same, from the environment variable of this name
-    #[arg(long, value_name = "NAME")]
-    from_env: Option<String>,
+    #[command(flatten)]
+    input: Input,
     /// Write nothing; only tell what would be done
     #[arg(long)]
     dry_run: bool,
@@ -55,6 +43,25 @@ pub struct Arguments {
     /// How to print the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// From where; one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Input {
+    /// JSON lines in the form that docs/import.md describes
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The old platform's database, postgres://… It is only read. Others on this machine can see a command line; better
+    /// use --from-file
+    #[arg(long, value_name = "URL")]
+    from: Option<SecretText>,
+    /// The same, from a file that holds the address
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// The same, from the environment variable of this name
+    #[arg(long, value_name = "NAME")]
+    from_env: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -86,7 +93,7 @@ fn source(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("expected 1 to 40 letters, digits, - and _".into()) }
 }
 
-impl Arguments {
+impl Input {
     /// The address of the old database; `None` if a file is read.
     fn url(&self, given: &Given) -> Result<Option<SecretString>, String> {
         use secrecy::ExposeSecret;
@@ -115,7 +122,7 @@ impl Arguments {
 
 /// Runs it.
 pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failure> {
-    let url = match arguments.url(given) {
+    let url = match arguments.input.url(given) {
         Ok(url) => url,
         Err(reason) => {
             output::error(&reason);
@@ -136,7 +143,7 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
         skip_organizations: arguments.skip_organization.iter().cloned().collect(),
         check: Check { shape: agenstack_scan::credential_in, name: agenstack_scan::is_credential_name },
     };
-    let done = match (&url, &arguments.file) {
+    let done = match (&url, &arguments.input.file) {
         (Some(url), _) => import::from_database(&app, url, &options).await,
         (None, file) => {
             let file = file.as_ref().expect("one of them is required");

@@ -1,6 +1,6 @@
 //! JSON lines: the example of the documentation is taken, and what is wrong is told by line and field.
 
-use super::{import, old, picture, rows, told};
+use super::{KINDS, count, import, old, picture, rows, told};
 use crate::scene::Scene;
 use agenstack_store::both_databases;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ both_databases! {
         assert_eq!((&first["people"]["taken"], &first["mails"]), (&json!(2), &json!(2)), "{first:#}");
         assert_eq!(first["rows"], json!([]), "nothing in the example is left out");
         let new = |report: &Value| -> Vec<u64> {
-            super::KINDS.iter().map(|kind| super::count(report, "shop-1", kind).0).collect()
+            KINDS.iter().map(|kind| count(report, "shop-1", kind).0).collect()
         };
         assert_eq!((new(&dry), new(&first)), (vec![2, 2, 1, 1, 1, 1, 3], vec![2, 2, 1, 1, 1, 1, 3]));
         let filled = picture(&scene).await;
@@ -74,7 +74,7 @@ both_databases! {
         let refused = rows(&report, "refused");
         let places: Vec<_> = refused.iter().map(|r| r.split(':').next().unwrap()).collect();
         assert_eq!(places, ["line 2", "line 5", "line 6", "line 7", "line 8", "line 10"]);
-        assert_eq!(super::count(&report, "o1", "messages"), (1, 0));
+        assert_eq!(count(&report, "o1", "messages"), (1, 0));
         assert!(!crate::privacy::holds(&crate::privacy::everything(&scene).await, token.as_bytes()));
     }
 

@@ -88,9 +88,9 @@ fn accounts(shape: Shape) -> String {
         ),
         Shape::B => format!(
             r#"INSERT INTO integrations (id, organization_id, provider, status, account_identifier, access_token, connected_at) VALUES
-            ('{one}', '{LARK}', 'shopify', 'connected', '{{"shop": "https://lark-supply.myshopify.com/"}}', '{token}', '2025-03-01 10:00'),
-            ('{two}', '{LARK}', 'messenger', 'connected', '"{{\"pageId\": 100000000000001, \"pageName\": \"Lark Supply\"}}"', '{token}', '2025-03-01 10:00'),
-            ('{three}', '{LARK}', 'kustomer', 'connected', '{{"subdomain": "shared-desk"}}', '{token}', '2025-03-01 10:00'),
+            ('{one}', '{LARK}', 'shopify', 'connected', '{{"shop": "https://lark-supply.myshopify.com/"}}', '{token}', '2025-03-01 10:00Z'),
+            ('{two}', '{LARK}', 'messenger', 'connected', '"{{\"pageId\": 100000000000001, \"pageName\": \"Lark Supply\"}}"', '{token}', '2025-03-01 10:00Z'),
+            ('{three}', '{LARK}', 'kustomer', 'connected', '{{"subdomain": "shared-desk"}}', '{token}', '2025-03-01 10:00Z'),
             ('{four}', '{FERN}', 'shopify', 'disconnected', '{{"shop": "fern-goods.myshopify.com"}}', NULL, NULL);"#
         ),
     }
@@ -112,7 +112,7 @@ fn rows(shape: Shape) -> String {
     let m = |n| id(6, n);
     format!(
         "INSERT INTO organizations (id, name, subdomain, owner_user_id, subscription_plan, created_at) VALUES
-            ('{LARK}', 'Lark Supply', 'lark', '{u1}', 'pro', '2025-01-02 03:04:05'), ('{FERN}', 'Fern Goods', 'fern', NULL, 'pro', '2025-02-02 03:04:05'),
+            ('{LARK}', 'Lark Supply', 'lark', '{u1}', 'pro', '2025-01-02 03:04:05Z'), ('{FERN}', 'Fern Goods', 'fern', NULL, 'pro', '2025-02-02 03:04:05Z'),
             ('{nobody}', 'Default', 'default', NULL, 'free', '2024-01-01');
          INSERT INTO users VALUES ('{u1}', 'Ana@lark.example.org', 'Ana Lark', '{first}'), ('{u2}', 'finn@fern.example.org', 'Finn', 'NEEDS_RESET'),
             ('{u3}', 'nowhere@example.org', 'Nowhere', '{second}');
@@ -135,16 +135,16 @@ fn rows(shape: Shape) -> String {
             ('{cu2}', '{LARK}', 'cy@example.net', 'Cy'), ('{cu3}', '{LARK}', 'dee@example.net', 'Dee'), ('{cu4}', '{nobody}', 'eve@example.net', 'Eve');
          INSERT INTO data_deletion_requests VALUES ('{d1}', '{LARK}', '{cu3}', 'pending');
          INSERT INTO conversations (id, organization_id, customer_email, customer_name, status, channel, started_at, created_at) VALUES
-            ('{c1}', '{LARK}', 'BO@example.net', 'Bo B.', 'active', 'widget', '2025-05-01 10:00', '2025-05-01 10:00'),
-            ('{c2}', '{FERN}', NULL, 'Kim', 'closed', NULL, NULL, '2025-05-02 10:00'),
-            ('{c3}', '{nobody}', NULL, 'Somebody', 'active', 'widget', NULL, '2025-05-03 10:00'),
-            ('{c4}', '{LARK}', 'dee@example.net', 'Dee', 'active', 'widget', NULL, '2025-05-04 10:00');
+            ('{c1}', '{LARK}', 'BO@example.net', 'Bo B.', 'active', 'widget', '2025-05-01 10:00Z', '2025-05-01 10:00Z'),
+            ('{c2}', '{FERN}', NULL, 'Kim', 'closed', NULL, NULL, '2025-05-02 10:00Z'),
+            ('{c3}', '{nobody}', NULL, 'Somebody', 'active', 'widget', NULL, '2025-05-03 10:00Z'),
+            ('{c4}', '{LARK}', 'dee@example.net', 'Dee', 'active', 'widget', NULL, '2025-05-04 10:00Z');
          INSERT INTO messages (id, conversation_id, sender_type, content, created_at) VALUES
-            ('{m3}', '{c1}', 'agent', 'It left today.', '2025-05-01 10:02'), ('{m1}', '{c1}', 'user', 'Where is my parcel?', '2025-05-01 10:00'),
-            ('{m2}', '{c1}', 'assistant', 'One moment.', '2025-05-01 10:01'), ('{m4}', '{c1}', 'user', 'my key is {token}', '2025-05-01 10:03'),
-            ('{m5}', '{c1}', 'robot9', 'Beep.', '2025-05-01 10:04'), ('{m6}', '{c2}', 'visitor', 'Hi', '2025-05-02 10:00'),
-            ('{m7}', '{c3}', 'user', 'whose am I?', '2025-05-03 10:00'), ('{m8}', '{c4}', 'user', 'forget me', '2025-05-04 10:00'),
-            ('{m9}', '{lost}', 'user', 'lost', '2025-05-05 10:00');
+            ('{m3}', '{c1}', 'agent', 'It left today.', '2025-05-01 10:02Z'), ('{m1}', '{c1}', 'user', 'Where is my parcel?', '2025-05-01 10:00Z'),
+            ('{m2}', '{c1}', 'assistant', 'One moment.', '2025-05-01 10:01Z'), ('{m4}', '{c1}', 'user', 'my key is {token}', '2025-05-01 10:03Z'),
+            ('{m5}', '{c1}', 'robot9', 'Beep.', '2025-05-01 10:04Z'), ('{m6}', '{c2}', 'visitor', 'Hi', '2025-05-02 10:00Z'),
+            ('{m7}', '{c3}', 'user', 'whose am I?', '2025-05-03 10:00Z'), ('{m8}', '{c4}', 'user', 'forget me', '2025-05-04 10:00Z'),
+            ('{m9}', '{lost}', 'user', 'lost', '2025-05-05 10:00Z');
          INSERT INTO proactive_triggers VALUES ('{p1}', '{LARK}', 'Hey'), ('{p2}', '{nobody}', 'Hey');
          INSERT INTO user_kustomer_connections VALUES ('{p1}', '{u2}', 'shared-desk', '{token}');",
         token = token(), u1 = u(1), u2 = u(2), u3 = u(3), a1 = id(2, 1), a2 = id(2, 2), a3 = id(2, 3), a4 = id(2, 4), a5 = id(2, 5),

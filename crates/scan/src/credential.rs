@@ -63,7 +63,7 @@ pub fn is_credential_name(name: &str) -> bool {
     let name = normal(name);
     let ends =
         |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
-    NAMES.iter().any(|end| ends(&end)) || Names::get().tenant(&name).is_some_and(|owner| owner.secret)
+    NAMES.iter().any(ends) || Names::get().tenant(&name).is_some_and(|owner| owner.secret)
 }
 
 #[cfg(test)]

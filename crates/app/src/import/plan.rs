@@ -73,7 +73,7 @@ impl Check {
             Value::String(text) => (self.shape)(text),
             Value::Array(list) => list.iter().find_map(|v| self.within(v)),
             Value::Object(map) => map.iter().find_map(|(name, v)| {
-                let named = (self.name)(name) && !v.is_null() && *v != Value::from("");
+                let named = (self.name)(name) && !v.is_null() && v.as_str() != Some("");
                 (self.shape)(name).or_else(|| named.then_some("credential")).or_else(|| self.within(v))
             }),
             _ => None,

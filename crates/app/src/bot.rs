@@ -37,6 +37,10 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of a conversation that was imported: only by whom it was, so that what is asked on that person's behalf finds it.
+    pub(crate) fn of_imported(email: &str) -> Self {
+        Self { email: Some(email.to_owned()), ..Self::default() }
+    }
     /// The e-mail address, if the customer named the order it belongs to.
     pub fn verified_email(&self) -> Option<&str> {
         self.verified.as_ref().and(self.email.as_deref())

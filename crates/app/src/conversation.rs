@@ -235,6 +235,9 @@ pub async fn answer(app: &App, org: &OrgCtx, id: &str, text: &str) -> Result<Mes
     let mut tx = app.store().tenant(org).await?;
     let mut stored = tx.conversation_find(&id).await?.ok_or(AppError::NotFound)?;
     let c = &mut stored.conversation;
+    if c.integration_id.is_none() {
+        return Err(imported());
+    }
     if c.last_customer_at.plus_secs(WINDOW_SECS) <= now {
         return Err(AppError::conflict(
             "window_closed",
@@ -264,9 +267,19 @@ pub async fn answer(app: &App, org: &OrgCtx, id: &str, text: &str) -> Result<Mes
     })
 }
 
+/// Nobody is reached over what was imported, and the bot has no business in it.
+fn imported() -> AppError {
+    AppError::conflict(
+        "imported",
+        "This conversation was brought along from another platform and runs over no connection of this one: nobody can be \
+         answered in it. When the customer writes to your page, a new conversation begins.",
+    )
+}
+
 /// The page a conversation runs over.
 pub(crate) async fn page_of(tx: &mut TenantTx, c: &Conversation) -> Result<String, AppError> {
-    let it = tx.integration_find(&c.integration_id).await?;
+    let Some(id) = &c.integration_id else { return Ok(String::new()) };
+    let it = tx.integration_find(id).await?;
     Ok(it.map(|it| it.external_id).unwrap_or_default())
 }
 
@@ -284,6 +297,9 @@ async fn give_to(
     let now = app.now();
     let mut tx = app.store().tenant(org).await?;
     let mut stored = tx.conversation_find(&cid).await?.ok_or(AppError::NotFound)?;
+    if stored.conversation.integration_id.is_none() {
+        return Err(imported());
+    }
     if stored.conversation.owner != owner {
         stored.conversation.owner = owner;
         // What the bot had begun to ask is not taken up again after people have talked.

@@ -536,7 +536,7 @@ async fn agent_wrote(
     c.owner = Owner::Person;
     c.last_message_at = now;
     tx.conversation_update(c, stored.memory.as_ref()).await?;
-    let page = tx.integration_find(&c.integration_id).await?.map(|p| p.external_id).unwrap_or_default();
+    let page = crate::conversation::page_of(tx, c).await?;
     let key = conversation_key(&page, Some(&c.external_id));
     job::add(app, tx, &Job::SendMessage { message }, &key, now).await
 }

@@ -223,8 +223,11 @@ async fn send_message(app: &App, org: &OrgCtx, lease: &Lease<'_>, id: &MessageId
         return ended(app, org, lease, id, Delivery::Failed, Some(closed)).await;
     }
     let messenger = app.messenger()?;
-    let connection =
-        token::connection(app, org, Provider::Messenger, Some(&conversation.integration_id)).await;
+    let Some(page) = &conversation.integration_id else {
+        let nowhere = "Not sent: the conversation runs over no connection.";
+        return ended(app, org, lease, id, Delivery::Failed, Some(nowhere)).await;
+    };
+    let connection = token::connection(app, org, Provider::Messenger, Some(page)).await;
     let it = match connection {
         Ok(it) => it,
         Err(e) if e.is_retryable() => return Err(e),

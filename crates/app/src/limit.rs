@@ -17,6 +17,9 @@ pub struct Limits {
     pair: DefaultKeyedRateLimiter<(IpAddr, String)>,
     account: DefaultKeyedRateLimiter<String>,
     signup: DefaultKeyedRateLimiter<IpAddr>,
+    reset: DefaultKeyedRateLimiter<IpAddr>,
+    reset_pair: DefaultKeyedRateLimiter<(IpAddr, String)>,
+    reset_account: DefaultKeyedRateLimiter<String>,
 }
 
 fn bucket<K: std::hash::Hash + Eq + Clone>(
@@ -37,6 +40,9 @@ impl Limits {
             pair: bucket(10, Duration::from_secs(30)),
             account: bucket(100, Duration::from_secs(10)),
             signup: bucket(60, Duration::from_secs(10)),
+            reset: bucket(30, Duration::from_secs(10)),
+            reset_pair: bucket(3, Duration::from_secs(300)),
+            reset_account: bucket(20, Duration::from_secs(300)),
         }
     }
 
@@ -68,12 +74,33 @@ impl Limits {
         self.take(&self.signup, &network(address))
     }
 
+    /// One request for a link to a new password: nobody's mailbox is filled with them.
+    ///
+    /// # Errors
+    /// [`AppError::TooMany`] with the seconds until another counts.
+    pub(crate) fn reset(&self, address: IpAddr, email: &str) -> Result<(), AppError> {
+        self.take(&self.reset, &network(address))?;
+        self.take(&self.reset_pair, &(network(address), email.to_owned()))?;
+        self.take(&self.reset_account, &email.to_owned())
+    }
+
+    /// One attempt to choose a password by a link.
+    ///
+    /// # Errors
+    /// [`AppError::TooMany`] with the seconds until another counts.
+    pub(crate) fn reset_choice(&self, address: IpAddr) -> Result<(), AppError> {
+        self.take(&self.reset, &network(address))
+    }
+
     /// Forgets full buckets, so that memory does not grow with the number of addresses seen.
     pub(crate) fn sweep(&self) {
         self.address.retain_recent();
         self.pair.retain_recent();
         self.account.retain_recent();
         self.signup.retain_recent();
+        self.reset.retain_recent();
+        self.reset_pair.retain_recent();
+        self.reset_account.retain_recent();
     }
 
     fn take<K: std::hash::Hash + Eq + Clone>(

@@ -22,6 +22,8 @@ const PAUSED_SECS: i64 = 86_400;
 const AGAIN_SECS: i64 = 86_400;
 /// How long a mail server may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is kept of a mail with a link that lets somebody in.
+const EMPTIED: &str = "A link to choose a password. It is not kept.";
 /// How long mails are kept.
 pub(crate) const KEPT_SECS: i64 = 30 * 86_400;
 
@@ -133,7 +135,7 @@ pub(crate) async fn notify(
             body: body(app, &person.name, &organization.name, &it, &change, waiting),
         };
         let mail = new_id!(app, MailId, now);
-        let new = tx.mail_add(&mail, notice, &person.id, &letter, state, now).await?;
+        let new = tx.mail_add(&mail, notice.as_str(), &person.id, &letter, state, now).await?;
         if new && state == MailState::Queued {
             job::add(app, &mut tx, &Job::SendMail { mail: mail.clone() }, mail.as_str(), now).await?;
         }
@@ -212,6 +214,9 @@ pub(crate) async fn send(app: &App, org: &OrgCtx, id: &MailId) -> Result<(), App
     };
     let mut tx = app.store().tenant(org).await?;
     tx.mail_ended(id, state, app.now(), error).await?;
+    if state != MailState::Kept && crate::reset::lets_in(&letter.body) {
+        tx.mail_empty(id, EMPTIED).await?;
+    }
     tx.commit().await?;
     if state == MailState::Failed {
         tracing::warn!(org.id = %org.org(), mail.id = %id, "a mail was refused");
@@ -221,7 +226,11 @@ pub(crate) async fn send(app: &App, org: &OrgCtx, id: &MailId) -> Result<(), App
 
 /// It could not be sent for about a day.
 pub(crate) async fn given_up(app: &App, tx: &mut TenantTx, id: &MailId) -> Result<(), AppError> {
+    let letter = tx.mail_find(id).await?;
     tx.mail_ended(id, MailState::Failed, app.now(), Some("The mail server did not take it for a day."))
         .await?;
+    if letter.is_some_and(|l| crate::reset::lets_in(&l.body)) {
+        tx.mail_empty(id, EMPTIED).await?;
+    }
     Ok(())
 }

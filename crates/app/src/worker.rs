@@ -429,6 +429,7 @@ pub async fn tidy_up(app: &App) {
         let now = app.now();
         let mut tx = app.store().global().await?;
         tx.session_sweep(now).await?;
+        tx.reset_sweep(now).await?;
         tx.flow_sweep(now).await?;
         tx.offer_sweep(now.plus_secs(-crate::connect::OFFER_SECS)).await?;
         tx.outbox_sweep(now.plus_secs(-crate::mail::KEPT_SECS)).await?;

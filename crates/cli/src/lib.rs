@@ -59,6 +59,8 @@ enum Command {
     Keys(command::keys::Command),
     /// Find what still ties a code base to a single customer
     Scan(command::scan::Arguments),
+    /// Take over organizations, people, bots, knowledge and conversations from an older platform, never its credentials
+    Import(command::import::Arguments),
     /// Fill an empty database with organizations, for measuring
     Seed(command::seed::Arguments),
     /// The emulated providers alone
@@ -142,6 +144,7 @@ pub fn run(
         Command::Events(c) => wiring::block_on(command::events::run(&given, c)),
         Command::Keys(c) => wiring::block_on(command::keys::run(&given, &c)),
         Command::Scan(a) => command::scan::run(&given, a),
+        Command::Import(a) => wiring::block_on(command::import::run(&given, a)),
         Command::Seed(a) => wiring::block_on(command::seed::run(&given, a)),
         Command::Sandbox(a) => wiring::block_on(command::sandbox::run(&given, a)),
     };

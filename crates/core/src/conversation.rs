@@ -77,10 +77,10 @@ pub struct Conversation {
     pub id: ConversationId,
     /// Whose it is.
     pub organization_id: OrgId,
-    /// `messenger`.
+    /// `messenger`; in a conversation that was imported, whatever its old platform called the channel.
     pub channel: String,
-    /// The connection it runs over.
-    pub integration_id: IntegrationId,
+    /// The connection it runs over; `None` if it was imported, and nobody can be answered in it.
+    pub integration_id: Option<IntegrationId>,
     /// The customer.
     pub contact: ContactRef,
     /// Who answers now.

@@ -57,6 +57,10 @@ macro_rules! id {
                 let body = text.strip_prefix($prefix)?;
                 (body.len() == 26 && body.bytes().all(|b| ALPHABET.contains(&b))).then(|| Self(text.to_owned()))
             }
+            /// The id of 128 bits that came from elsewhere, such as a UUID.
+            pub fn from_bits(bits: u128) -> Self {
+                Self(format!("{}{}", $prefix, encode(bits)))
+            }
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -115,6 +119,10 @@ id! {
     PrivacyRequestId = "prv_";
     /// A replay of many events.
     ReplayId = "rpl_";
+    /// A way to a new password, good once.
+    ResetId = "rst_";
+    /// A bot's setting or a piece of knowledge that was brought along from an older platform.
+    BroughtId = "bro_";
     /// One request, for finding it in the log.
     RequestId = "req_";
 }

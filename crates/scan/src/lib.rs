@@ -7,6 +7,7 @@
 //! Look first at `rules.toml`, where every rule stands with its examples; then at `look.rs`, which applies them to a file.
 
 mod baseline;
+mod credential;
 mod customer;
 mod env;
 mod finding;
@@ -24,6 +25,7 @@ mod value;
 mod walk;
 
 pub use baseline::Baseline;
+pub use credential::{credential_in, is_credential_name};
 pub use finding::{Category, Finding, FingerprintKey, Severity};
 pub use name::{Names, RenamedName, TenantName};
 pub use report::{Report, Step, Summary, Unread};

@@ -78,7 +78,7 @@ impl Names {
 }
 
 /// `shopify.access-token`, `shopifyAccessToken` and `SHOPIFY_ACCESS_TOKEN` are one name.
-fn normal(name: &str) -> String {
+pub(crate) fn normal(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     let mut after_small = false;
     for c in name.chars() {

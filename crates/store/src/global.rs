@@ -2,28 +2,32 @@
 //!
 //! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), how far their renewal is ([`renewal`]), consuming an authorization
 //! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]), leasing queued rows
-//! ([`queue`]) accounts on offer ([`transfer`]) and mails
-//! ([`outbox`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
+//! ([`queue`]) accounts on offer ([`transfer`]), mails ([`outbox`]), ways to a new password ([`reset`]) and organizations that
+//! come from elsewhere ([`import`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
 //! What they do read sealed, each for a stated reason, is listed in `tests/wall/catalog.rs`.
 
 pub mod account;
 pub mod flow;
+pub mod import;
 pub mod inbox;
 pub mod key;
 pub mod outbox;
 pub mod queue;
 pub mod renewal;
+pub mod reset;
 pub mod routing;
 pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     account::STATEMENTS,
     flow::STATEMENTS,
+    import::STATEMENTS,
     inbox::STATEMENTS,
     key::STATEMENTS,
     outbox::STATEMENTS,
     queue::STATEMENTS,
     renewal::STATEMENTS,
+    reset::STATEMENTS,
     routing::STATEMENTS,
     transfer::STATEMENTS,
     crate::notice::STATEMENTS,

@@ -10,6 +10,7 @@ mod checkpoint;
 pub mod db;
 pub mod error;
 pub mod global;
+pub mod legacy;
 pub mod notice;
 pub mod statement;
 pub mod tenant;

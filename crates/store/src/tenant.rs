@@ -1,10 +1,12 @@
 //! Rows of one organization. Each statement binds `organization_id` as `$1`, from the transaction.
 
 pub mod audit;
+pub mod brought;
 pub mod conversation;
 pub mod event;
 pub mod farewell;
 pub mod flow;
+pub mod former;
 pub mod history;
 pub mod integration;
 pub mod job;
@@ -19,10 +21,12 @@ pub mod transfer;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     audit::STATEMENTS,
+    brought::STATEMENTS,
     conversation::STATEMENTS,
     event::STATEMENTS,
     farewell::STATEMENTS,
     flow::STATEMENTS,
+    former::STATEMENTS,
     history::STATEMENTS,
     integration::STATEMENTS,
     job::STATEMENTS,

@@ -83,7 +83,7 @@ async fn both_databases_tie_rows_to_the_same_parents() {
 
 #[tokio::test]
 async fn every_table_of_a_tenant_begins_its_primary_key_with_the_organization() {
-    let of_nobody = ["sessions", "unrouted_events", "users"];
+    let of_nobody = ["password_resets", "sessions", "unrouted_events", "users"];
     for db in [sqlite().await, postgres().await] {
         for table in tables(&db.store).await {
             let key = columns(&db.store, &table).await.into_iter().find(|c| c.key == 1).map(|c| c.name);
@@ -113,6 +113,7 @@ const NOT_SEALED: &[(&str, &str, &str)] = &[
     ("events", "body_digest", "a keyed digest"),
     ("oauth_flows", "state_hash", "a hash"),
     ("organization_keys", "wrapped_key", "wrapped by the master key"),
+    ("password_resets", "token_hash", "a hash"),
     ("sessions", "token_hash", "a hash"),
     ("unrouted_events", "payload", "sealed by the platform"),
 ];

@@ -102,6 +102,8 @@ fn the_statements_that_cross_tenants_are_these() {
     MEMBERSHIP_FIND
     FLOW_CONSUME
     FLOW_SWEEP
+    ORGANIZATION_IMPORT
+    ORGANIZATION_IMPORTED
     EVENTS_ACCEPT_1
     EVENTS_ACCEPT_3
     EVENTS_ACCEPT_8
@@ -161,6 +163,13 @@ fn the_statements_that_cross_tenants_are_these() {
     RESEAL_END
     RESEAL_COUNT
     RESEAL_WAITING
+    RESET_ADD
+    RESET_FIND
+    RESET_CONSUME
+    RESET_END
+    RESET_SWEEP
+    USER_PASSWORD
+    SESSIONS_END
     ROUTE_BY_ACCOUNT
     ROUTES_HELD
     ROUTE_BY_ID
@@ -215,6 +224,8 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     MEMBERSHIP_LIST
     FLOW_CONSUME
     FLOW_SWEEP
+    ORGANIZATION_IMPORT
+    ORGANIZATION_IMPORTED
     EVENTS_ACCEPT_1
     EVENTS_ACCEPT_3
     EVENTS_ACCEPT_8
@@ -263,6 +274,13 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     RESEAL_CLAIM
     RESEAL_COUNT
     RESEAL_WAITING
+    RESET_ADD
+    RESET_FIND
+    RESET_CONSUME
+    RESET_END
+    RESET_SWEEP
+    USER_PASSWORD
+    SESSIONS_END
     ROUTE_BY_ACCOUNT
     ROUTES_HELD
     ROUTE_BY_ID

@@ -1,6 +1,7 @@
 //! The pages. Each has a template beside it; a file for each noun.
 
 pub(crate) mod account;
+pub(crate) mod brought;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod event;
@@ -10,6 +11,7 @@ pub(crate) mod install;
 pub(crate) mod integration;
 pub(crate) mod operator;
 pub(crate) mod privacy;
+pub(crate) mod reset;
 pub(crate) mod settings;
 mod words;
 

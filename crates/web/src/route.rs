@@ -144,12 +144,17 @@ routes! {
     POST "/signup" Public("a person who has no account yet") => page::account::sign_up;
     GET "/login" Public("a person who is not signed in yet") => page::account::log_in_form;
     POST "/login" Public("a person who is not signed in yet") => page::account::log_in;
+    GET "/forgot" Public("a person who has forgotten the password") => page::reset::ask_form;
+    POST "/forgot" Public("a person who has forgotten the password") => page::reset::ask;
+    GET "/reset" Public("the token of the link says who it is") => page::reset::choose_form;
+    POST "/reset" Public("the token of the link says who it is") => page::reset::choose;
     POST "/logout" SignedIn => page::account::log_out;
     GET "/orgs" SignedIn => page::account::organizations;
     POST "/orgs" SignedIn => page::account::create_organization;
     GET "/orgs/{org}" Org(OrganizationRead) => page::home::home;
     GET "/orgs/{org}/settings" Org(OrganizationRead) => page::settings::settings;
     POST "/orgs/{org}/delete" Org(OrganizationDelete) => page::settings::delete;
+    GET "/orgs/{org}/brought" Org(OrganizationRead) => page::brought::list;
     GET "/orgs/{org}/live" Org(OrganizationRead) => live::stream;
     GET "/orgs/{org}/integrations" Org(IntegrationRead) => page::integration::list;
     GET "/orgs/{org}/integrations/{provider}/connect" Org(IntegrationManage) => page::connect::before;
@@ -233,11 +238,13 @@ mod tests {
         GET  /api/oauth/{provider}/callback
         GET  /api/openapi.json
         GET  /api/webhooks/messenger
+        GET  /forgot
         GET  /healthz
         GET  /install/shopify
         GET  /login
         GET  /privacy/deletion/{code}
         GET  /readyz
+        GET  /reset
         GET  /signup
         GET  /static/{hash}/{name}
         POST /api/auth/login
@@ -247,7 +254,9 @@ mod tests {
         POST /api/webhooks/messenger/data-deletion
         POST /api/webhooks/messenger/deauthorize
         POST /api/webhooks/shopify
+        POST /forgot
         POST /login
+        POST /reset
         POST /signup
         ");
     }

@@ -5,7 +5,7 @@ use super::export::{MESSAGES, Messages, recognised, subject_of};
 use super::subject::Subject;
 use super::{BATCH, Counts, Events, NOTHING, export_place, is_ended, is_open_request, opened, readable};
 use crate::App;
-use crate::conversation::{order_key, text_place};
+use crate::conversation::{order_key, page_of, text_place};
 use crate::error::AppError;
 use crate::handle::NAMELESS;
 use crate::ingest::payload_place;
@@ -114,8 +114,12 @@ async fn conversation(
         texts.extend(left.map(|m| (sealed_text(app, &key, &m.id, CUSTOMER), m.id)));
     }
     let mut tx = app.store().tenant_read(org).await?;
-    let page = tx.integration_find(&c.integration_id).await?.map(|it| it.external_id).unwrap_or_default();
-    let events = tx.event_of_conversation(&order_key(c, &page), c.kustomer_id.as_deref()).await?;
+    let page = page_of(&mut tx, c).await?;
+    let events = match c.integration_id {
+        Some(_) => tx.event_of_conversation(&order_key(c, &page), c.kustomer_id.as_deref()).await?,
+        // What was imported came in by no event.
+        None => Vec::new(),
+    };
     drop(tx);
     let events: Vec<_> = events.into_iter().map(|id| (sealed_nothing(app, &key, &id), id)).collect();
 

@@ -14,6 +14,7 @@ mod doctor;
 mod ending;
 mod failure;
 mod frontend;
+mod import;
 mod journey;
 mod mail;
 mod metrics;

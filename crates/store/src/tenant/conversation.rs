@@ -38,9 +38,20 @@ statements! { Tenant;
     CONVERSATION_UPDATE = "UPDATE conversations SET owner = $3, status = $4, kustomer_id = $5, bot_memory = $6, last_customer_at = $7,
             last_message_at = $8
         WHERE organization_id = $1 AND id = $2";
+    // What was imported runs over no connection: it is finished, and a person's.
+    CONVERSATION_IMPORT = "INSERT INTO conversations (organization_id, id, channel, integration_id, contact_id, external_id, owner, status,
+            bot_memory, last_customer_at, last_message_at, created_at)
+        VALUES ($1, $2, $3, '', $4, $5, 'person', 'closed', $6, $7, $8, $9)
+        ON CONFLICT (organization_id, integration_id, external_id) DO NOTHING";
+    CONVERSATION_IMPORTED = "SELECT id FROM conversations WHERE organization_id = $1 AND integration_id = '' AND external_id = $2";
+    CONVERSATION_LATER = "UPDATE conversations SET
+            last_customer_at = CASE WHEN last_customer_at < $3 THEN $3 ELSE last_customer_at END,
+            last_message_at = CASE WHEN last_message_at < $4 THEN $4 ELSE last_message_at END
+        WHERE organization_id = $1 AND id = $2";
     CONVERSATION_COUNT = "SELECT COUNT(*) FROM conversations WHERE organization_id = $1 AND ($2 = '' OR owner = $2)
         AND status = 'open'";
-    CONVERSATION_NEWEST = "SELECT COALESCE(MAX(last_message_at), 0) FROM conversations WHERE organization_id = $1";
+    CONVERSATION_NEWEST = "SELECT COALESCE(MAX(last_message_at), 0) FROM conversations
+        WHERE organization_id = $1 AND integration_id <> ''";
 }
 
 /// A conversation with the bot's sealed memory (`conversations.bot_memory` of row `id`).
@@ -50,6 +61,25 @@ pub struct StoredConversation {
     pub conversation: Conversation,
     /// What the bot remembers, sealed.
     pub memory: Option<Sealed>,
+}
+
+/// A conversation of an older platform.
+#[derive(Clone, Debug)]
+pub struct ImportedConversation<'a> {
+    /// Under which name it came.
+    pub external_id: &'a str,
+    /// What it was held over there.
+    pub channel: &'a str,
+    /// With whom.
+    pub contact: &'a ContactId,
+    /// By what the customer is recognised, sealed (`conversations.bot_memory` of row `id`).
+    pub memory: Option<&'a Sealed>,
+    /// When the customer last wrote.
+    pub last_customer_at: Timestamp,
+    /// When anybody last wrote.
+    pub last_message_at: Timestamp,
+    /// When it began.
+    pub created_at: Timestamp,
 }
 
 /// Where a list of conversations goes on: after this one.
@@ -89,8 +119,10 @@ impl TenantTx {
                 id: ConversationId::parse(&r.id).ok_or_else(|| corrupt("id"))?,
                 organization_id: self.org.clone(),
                 channel: r.channel,
-                integration_id: IntegrationId::parse(&r.integration_id)
-                    .ok_or_else(|| corrupt("integration_id"))?,
+                integration_id: match r.integration_id.as_str() {
+                    "" => None,
+                    id => Some(IntegrationId::parse(id).ok_or_else(|| corrupt("integration_id"))?),
+                },
                 contact: ContactRef {
                     id: ContactId::parse(&r.contact_id).ok_or_else(|| corrupt("contact_id"))?,
                     name: r.name,
@@ -251,6 +283,57 @@ impl TenantTx {
         Ok(())
     }
 
+    /// The customer of an older platform, and whether they are new. `fresh` is used only then.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn contact_import(
+        &mut self,
+        fresh: &ContactId,
+        external_id: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(ContactId, bool), StoreError> {
+        let org = self.org.as_str();
+        let n = execute!(self, CONTACT_ADD, org, fresh.as_str(), "", external_id, name, now.millis())?;
+        let (id,) = rows!(fetch_one, self, (String,), CONTACT_ID, org, "", external_id)?;
+        let id = ContactId::parse(&id).ok_or(StoreError::Corrupt { table: "contacts", column: "id" })?;
+        Ok((id, n == 1))
+    }
+
+    /// A conversation of an older platform, and whether it is new. `fresh` is used only then; one that is there already
+    /// keeps everything but the times of what was written since.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn conversation_import(
+        &mut self,
+        fresh: &ConversationId,
+        c: &ImportedConversation<'_>,
+    ) -> Result<(ConversationId, bool), StoreError> {
+        let org = self.org.as_str();
+        let n = execute!(
+            self,
+            CONVERSATION_IMPORT,
+            org,
+            fresh.as_str(),
+            c.channel,
+            c.contact.as_str(),
+            c.external_id,
+            c.memory.map(Sealed::as_bytes),
+            c.last_customer_at.millis(),
+            c.last_message_at.millis(),
+            c.created_at.millis(),
+        )?;
+        if n == 1 {
+            return Ok((fresh.clone(), true));
+        }
+        let (id,) = rows!(fetch_one, self, (String,), CONVERSATION_IMPORTED, org, c.external_id)?;
+        let (customer, message) = (c.last_customer_at.millis(), c.last_message_at.millis());
+        execute!(self, CONVERSATION_LATER, org, id.as_str(), customer, message)?;
+        Ok((ConversationId::parse(&id).ok_or_else(|| corrupt("id"))?, false))
+    }
+
     /// How many open conversations there are, of one owner or of all.
     ///
     /// # Errors
@@ -267,7 +350,7 @@ impl TenantTx {
         Ok(n)
     }
 
-    /// When anything last happened in any conversation.
+    /// When anything last happened in any conversation that was not imported.
     ///
     /// # Errors
     /// If the database refuses.

@@ -38,6 +38,8 @@ statements! { Tenant;
     ERASE_AUDIT = erase!("audit", "id");
     ERASE_PAGE_OFFERS = erase!("page_offers", "page_id");
     ERASE_OAUTH_FLOWS = erase!("oauth_flows", "id");
+    ERASE_FORMER_ACCOUNTS = erase!("former_accounts", "account");
+    ERASE_IMPORTED_SETTINGS = erase!("imported_settings", "id");
     ERASE_INTEGRATIONS = erase!("integrations", "id");
     ORGANIZATION_GET = "SELECT id AS organization_id, name, created_at FROM organizations WHERE id = $1";
 }
@@ -58,6 +60,8 @@ const ERASE: &[&str] = &[
     ERASE_AUDIT,
     ERASE_PAGE_OFFERS,
     ERASE_OAUTH_FLOWS,
+    ERASE_FORMER_ACCOUNTS,
+    ERASE_IMPORTED_SETTINGS,
     ERASE_INTEGRATIONS,
 ];
 

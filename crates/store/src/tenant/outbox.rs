@@ -11,6 +11,9 @@ statements! { Tenant;
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (organization_id, notice, user_id) DO NOTHING";
     MAIL_FIND = "SELECT address, subject, body FROM outbox WHERE organization_id = $1 AND id = $2 AND state = 'queued'";
     MAIL_ENDED = "UPDATE outbox SET state = $3, sent_at = $4, last_error = $5 WHERE organization_id = $1 AND id = $2 AND state = 'queued'";
+    // What lets somebody in is not kept once it has left.
+    MAIL_EMPTY = "UPDATE outbox SET body = $3 WHERE organization_id = $1 AND id = $2 AND state <> 'queued'";
+    MAIL_WRITTEN = "SELECT COUNT(*) FROM outbox WHERE organization_id = $1 AND notice = $2 AND user_id = $3";
     MAIL_NOTICED = "SELECT COUNT(*) FROM outbox o JOIN integration_history h ON h.organization_id = o.organization_id AND h.id = o.notice
         WHERE o.organization_id = $1 AND h.integration_id = $2 AND h.code = $3 AND h.id <> $4 AND o.created_at > $5";
 }
@@ -52,14 +55,15 @@ impl MailState {
 }
 
 impl TenantTx {
-    /// Writes a mail about a change of state to one person. `false` if that person has one about it already.
+    /// Writes a mail about something, such as a change of state, to one person. `false` if that person has one about it
+    /// already.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn mail_add(
         &mut self,
         id: &MailId,
-        notice: &HistoryId,
+        notice: &str,
         to: &UserId,
         letter: &Letter,
         state: MailState,
@@ -70,7 +74,7 @@ impl TenantTx {
             MAIL_ADD,
             self.org.as_str(),
             id.as_str(),
-            notice.as_str(),
+            notice,
             to.as_str(),
             letter.address.as_str(),
             letter.subject.as_str(),
@@ -105,6 +109,23 @@ impl TenantTx {
         let sent = (state == MailState::Sent).then_some(at.millis());
         let (org, id) = (self.org.as_str(), id.as_str());
         Ok(execute!(self, MAIL_ENDED, org, id, state.as_str(), sent, error)? == 1)
+    }
+
+    /// Puts another text in the place of a mail's that has ended.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn mail_empty(&mut self, id: &MailId, body: &str) -> Result<bool, StoreError> {
+        Ok(execute!(self, MAIL_EMPTY, self.org.as_str(), id.as_str(), body)? == 1)
+    }
+
+    /// Whether somebody was written to about something.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn mail_written(&mut self, notice: &str, to: &UserId) -> Result<bool, StoreError> {
+        let (n,) = rows!(fetch_one, self, (i64,), MAIL_WRITTEN, self.org.as_str(), notice, to.as_str())?;
+        Ok(n > 0)
     }
 
     /// Whether somebody was written to about a connection for the same reason, by another notice, since then.

@@ -49,6 +49,7 @@ columns! {
     MEMORY_HEADS MEMORY_GET MEMORY_SWAP = "conversations" "id" "bot_memory";
     PAYLOAD_HEADS PAYLOAD_GET PAYLOAD_SWAP = "events" "id" "payload";
     EXPORT_HEADS EXPORT_GET EXPORT_SWAP = "privacy_requests" "id" "export";
+    BROUGHT_HEADS BROUGHT_GET BROUGHT_SWAP = "imported_settings" "id" "content";
     TEXT_HEADS TEXT_GET TEXT_SWAP = "messages" "id" "text";
 }
 

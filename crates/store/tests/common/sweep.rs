@@ -9,8 +9,8 @@ use agenstack_core::conversation::{Author, Conversation, Delivery};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::{Event, EventState, Replay, ReplayStatus};
 use agenstack_core::id::{
-    AuditId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, MailId, OrgId,
-    ReplayId, TransferId, UserId,
+    AuditId, BroughtId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, MailId,
+    OrgId, ReplayId, TransferId, UserId,
 };
 use agenstack_core::integration::{
     ConnectionStatus, Integration, LastError, Provider, SealedTokens, StateChange, Subscription,
@@ -22,9 +22,11 @@ use agenstack_store::global::flow::Flow;
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::global::queue::Queue;
 use agenstack_store::global::transfer::Offer;
-use agenstack_store::tenant::conversation::StoredConversation;
+use agenstack_store::tenant::brought::Brought;
+use agenstack_store::tenant::conversation::{ImportedConversation, StoredConversation};
 use agenstack_store::tenant::event::{EventFilter, StoredEvent};
 use agenstack_store::tenant::farewell::Farewell;
+use agenstack_store::tenant::former::FormerAccount;
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
@@ -63,6 +65,8 @@ pub struct Full {
     offer: Offer,
     mail: MailId,
     replay: Replay,
+    left: MailId,
+    person: UserId,
 }
 
 impl Full {
@@ -129,6 +133,8 @@ impl Full {
             offer: offer(w, &shop, &w.id(OrgId::new)),
             mail: w.id(MailId::new),
             replay: replay(w),
+            left: w.id(MailId::new),
+            person: w.id(UserId::new),
             org,
             shop,
             page,
@@ -167,8 +173,11 @@ impl Full {
         former.status = ConnectionStatus::Disconnected;
         tx.integration_put(&former, &SealedTokens::default(), Ends::default(), true).await?;
         tx.history_add(&self.shop.id, &self.change).await?;
-        tx.mail_add(&self.mail, &self.change.id, &w.id(UserId::new), &letter(), MailState::Queued, w.now())
+        tx.mail_add(&self.mail, self.change.id.as_str(), &self.person, &letter(), MailState::Queued, w.now())
             .await?;
+        tx.mail_add(&self.left, "another notice", &self.person, &letter(), MailState::Kept, w.now()).await?;
+        tx.former_add(&elsewhere("former"), w.now()).await?;
+        tx.brought_add(&brought(w, "a bot"), w.now()).await?;
         let paused = LastError { code: "x".into(), message: "no".into(), at: w.now() };
         tx.integration_failed(&self.page.id, self.page.generation, ConnectionStatus::Paused, &paused).await?;
         tx.farewell_add(&self.farewell).await?;
@@ -218,6 +227,7 @@ impl Full {
             self.farewell.id.as_str(),
             self.offer.id.as_str(),
             self.mail.as_str(),
+            self.left.as_str(),
         ]
     }
 }
@@ -278,6 +288,10 @@ shown! {
     EventId: |it| vec![it.as_str().into()];
     StoredEvent: |it| vec![it.event.id.as_str().into()];
     PrivacyRequest: |it| vec![it.id.as_str().into()];
+    FormerAccount: |it| vec![it.account];
+    Brought: |it| vec![it.id.as_str().into()];
+    (ContactId, bool): |it| vec![it.0.as_str().into()];
+    (ConversationId, bool): |it| vec![it.0.as_str().into()];
     StoredExport: |it| vec![it.id.as_str().into()];
     Replay: |it| vec![it.id.as_str().into()];
 }
@@ -369,6 +383,37 @@ fn letter() -> Letter {
     }
 }
 
+fn elsewhere(account: &str) -> FormerAccount {
+    FormerAccount {
+        provider: Provider::Kustomer,
+        account: account.into(),
+        label: "Lark Supply".into(),
+        connected_at: None,
+    }
+}
+
+fn brought(w: &World, source_id: &str) -> Brought {
+    Brought {
+        id: w.id(BroughtId::new),
+        kind: "bot".into(),
+        source_id: source_id.into(),
+        title: "Lark".into(),
+        content: sealed("content"),
+    }
+}
+
+fn imported<'a>(w: &World, contact: &'a ContactId) -> ImportedConversation<'a> {
+    ImportedConversation {
+        external_id: "old:1",
+        channel: "web",
+        contact,
+        memory: None,
+        last_customer_at: w.now(),
+        last_message_at: w.now(),
+        created_at: w.now(),
+    }
+}
+
 fn farewell(w: &World, it: &Integration) -> Farewell {
     Farewell {
         id: w.id(FarewellId::new),
@@ -454,9 +499,17 @@ calls! { tx, v, w;
     "ended connections" Whole integration_ended(9);
     "connections that stand still" Whole integration_troubled();
     "what waits for a connection" Whole integration_waiting(&v.shop.id);
-    "a mail written" Add mail_add(&w.id(MailId::new), &w.id(HistoryId::new), &w.id(UserId::new), &letter(), MailState::Queued, w.now());
+    "a mail written" Add mail_add(&w.id(MailId::new), "a notice", &w.id(UserId::new), &letter(), MailState::Queued, w.now());
     "a mail by its id" Find mail_find(&v.mail);
     "a mail sent" Change mail_ended(&v.mail, MailState::Sent, w.now(), None);
+    "a mail emptied" Change mail_empty(&v.left, "taken over");
+    "whether a mail was written" Find mail_written(v.change.id.as_str(), &v.person);
+    "a former account noted" Add former_add(&elsewhere(v.name()), w.now());
+    "former accounts" Whole former_list();
+    "what was brought kept" Add brought_add(&brought(w, "a new one"), w.now());
+    "what was brought" Whole brought_list(None, 100);
+    "a customer imported" Add contact_import(&w.id(ContactId::new), "old:1", "Bo", w.now());
+    "a conversation imported" Add conversation_import(&w.id(ConversationId::new), &imported(w, &v.conversation.contact.id));
     "whether somebody was written to" Whole mail_noticed(&v.shop.id, &v.change.code, &w.id(HistoryId::new), Timestamp::from_millis(0));
     "tokens" Find integration_tokens(&v.shop.id);
     "a wait begun" Change integration_wait(&v.shop.id, v.shop.generation, w.now());

@@ -27,7 +27,7 @@ both_databases! {
         let (org, it) = page(&w, &db.store).await;
         let opened = conversation(&db.store, &w, &org, &it, "customer").await.conversation;
         assert_eq!((opened.owner, opened.status, opened.channel.as_str()), (Owner::Bot, Status::Open, "messenger"));
-        assert_eq!((&opened.organization_id, &opened.integration_id), (org.org(), &it.id));
+        assert_eq!((&opened.organization_id, &opened.integration_id), (org.org(), &Some(it.id.clone())));
         assert_eq!((opened.contact.name.as_str(), opened.external_id.as_str()), ("Bo", "customer"));
         assert_eq!((opened.last_message_at, opened.last_customer_at), (w.now(), w.now()));
         let handed = Conversation { kustomer_id: Some("k".into()), ..opened.clone() };

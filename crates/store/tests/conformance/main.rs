@@ -6,12 +6,15 @@
 mod common;
 
 mod account;
+mod brought;
 mod conversation;
 mod database;
 mod event;
 mod farewell;
 mod flow;
+mod former;
 mod history;
+mod import;
 mod inbox;
 mod integration;
 mod isolation;
@@ -25,6 +28,7 @@ mod privacy;
 mod queue;
 mod renewal;
 mod replay;
+mod reset;
 mod routing;
 mod transfer;
 

@@ -18,15 +18,20 @@ both_databases! {
         let (notice, person) = (w.id(HistoryId::new), w.id(UserId::new));
         let (first, second) = (w.id(MailId::new), w.id(MailId::new));
         let mut tx = db.store.tenant(&org).await.unwrap();
-        assert!(tx.mail_add(&first, &notice, &person, &letter("a@b.c"), MailState::Queued, w.now()).await.unwrap());
-        assert!(!tx.mail_add(&second, &notice, &person, &letter("a@b.c"), MailState::Queued, w.now()).await.unwrap());
+        assert!(tx.mail_add(&first, notice.as_str(), &person, &letter("a@b.c"), MailState::Queued, w.now()).await.unwrap());
+        assert!(!tx.mail_add(&second, notice.as_str(), &person, &letter("a@b.c"), MailState::Queued, w.now()).await.unwrap());
         assert_eq!(tx.mail_find(&first).await.unwrap(), Some(letter("a@b.c")));
+        assert!(!tx.mail_empty(&first, "").await.unwrap(), "it is still to be sent");
         assert!(tx.mail_ended(&first, MailState::Sent, w.now(), None).await.unwrap());
         assert!(!tx.mail_ended(&first, MailState::Failed, w.now(), Some("no")).await.unwrap());
         assert_eq!(tx.mail_find(&first).await.unwrap(), None, "it is not sent again");
+        assert!(tx.mail_written(notice.as_str(), &person).await.unwrap());
+        assert!(!tx.mail_written("another", &person).await.unwrap() && !tx.mail_written(notice.as_str(), &w.id(UserId::new)).await.unwrap());
+        assert!(tx.mail_empty(&first, "It has left.").await.unwrap());
         tx.commit().await.unwrap();
         let list = db.store.global_read().await.unwrap().outbox_list(None, 9).await.unwrap();
         assert_eq!((list.len(), list[0].state.as_str(), list[0].sent_at), (1, "sent", Some(w.now().millis())));
+        assert_eq!(list[0].body, "It has left.");
         let mut tx = db.store.global().await.unwrap();
         assert!(tx.outbox_list(Some(first.as_str()), 9).await.unwrap().is_empty());
         assert_eq!(tx.outbox_sweep(w.now()).await.unwrap(), 1);
@@ -59,7 +64,7 @@ both_databases! {
         }
         let since = w.now().plus_secs(-1);
         let person = w.id(UserId::new);
-        assert!(tx.mail_add(&w.id(MailId::new), &first.id, &person, &letter("a@b.c"), MailState::Kept, w.now()).await.unwrap());
+        assert!(tx.mail_add(&w.id(MailId::new), first.id.as_str(), &person, &letter("a@b.c"), MailState::Kept, w.now()).await.unwrap());
         assert!(!tx.mail_noticed(&shop.id, "revoked", &first.id, since).await.unwrap(), "its own");
         assert!(tx.mail_noticed(&shop.id, "revoked", &again.id, since).await.unwrap());
         assert!(!tx.mail_noticed(&shop.id, "app_removed", &other.id, since).await.unwrap(), "another reason");

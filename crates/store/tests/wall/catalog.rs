@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 const WITHOUT_SECURITY: &[(&str, &str)] = &[
     ("_sqlx_migrations", "tells the schema's version; neither role may read it"),
     (
+        "password_resets",
+        "a person's, not an organization's; only the platform role may read it, to let somebody in again",
+    ),
+    (
         "sessions",
         "a person's, not an organization's; only the platform role may read it, to find who is signed in",
     ),
@@ -23,7 +27,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
     // To sign in: the hash of a browser's token.
     ("users", &["id", "email", "name", "password_hash", "created_at"]),
     ("sessions", &["id", "token_hash", "user_id", "created_at", "expires_at"]),
-    ("organizations", &["id", "name", "created_at", "deleted_at"]),
+    ("password_resets", &["id", "token_hash", "user_id", "created_at", "expires_at", "used_at"]),
+    ("organizations", &["id", "name", "created_at", "deleted_at", "imported_from"]),
     ("memberships", &["organization_id", "user_id", "role", "created_at"]),
     // The keyring reads wrapped keys by organization, and wraps them anew.
     ("organization_keys", &["organization_id", "id", "master_key_id", "wrapped_key", "created_at"]),
@@ -298,7 +303,9 @@ async fn the_platform_role_reads_these_columns_and_no_other() {
 async fn the_app_role_reads_no_key_no_person_and_no_session() {
     let db = postgres().await;
     let v = Full::new(&World::new(), &db.store, "ash").await;
-    for table in ["organization_keys", "users", "sessions", "unrouted_events", "_sqlx_migrations"] {
+    for table in
+        ["organization_keys", "users", "sessions", "password_resets", "unrouted_events", "_sqlx_migrations"]
+    {
         let mut tx = acting(pool(&db), APP, Some(v.org.org().as_str())).await;
         let read = touch(&mut tx, &format!("SELECT 1 FROM {table}")).await;
         assert_eq!(read, Err("permission denied".to_owned()), "{table}");

@@ -128,8 +128,10 @@ shapes! {
     Conversation {
         id: String,
         organization_id: String,
+        /// `messenger`; in a conversation that was imported, what its old platform called it.
         channel: String,
-        integration_id: String,
+        /// None if it was imported: nobody can be answered in it.
+        integration_id: Option<String>,
         contact: Contact,
         /// `bot`, `person` or `paused`.
         owner: String,

@@ -1,5 +1,6 @@
 //! An organization's first page.
 
+use super::integration::connect_former;
 use super::{Frame, Page, may, org_frame};
 use crate::Shared;
 use crate::failure::Outcome;
@@ -44,14 +45,21 @@ pub(crate) async fn home(State(shared): State<Shared>, member: Member) -> Outcom
             .find(|it| it.provider == provider)
             .map(|it| it.account_identifier.label().to_owned())
     };
+    let former_of = |provider: Provider| seen.former.iter().find(|f| f.provider == provider);
     let step = |provider: Provider, title, why: &str| {
         let found = account(provider);
         Step {
             title,
             done: found.is_some(),
-            text: found.unwrap_or_else(|| why.to_owned()),
-            href: format!("/orgs/{org}/integrations/{provider}/connect"),
-            action: "Connect",
+            href: former_of(provider).map_or_else(
+                || format!("/orgs/{org}/integrations/{provider}/connect"),
+                |f| connect_former(&org, f),
+            ),
+            action: if former_of(provider).is_some() && found.is_none() { "Reconnect" } else { "Connect" },
+            text: found.unwrap_or_else(|| match former_of(provider) {
+                Some(f) => format!("Your former platform had {} connected. Connect it here.", f.label),
+                None => why.to_owned(),
+            }),
             next: false,
         }
     };

@@ -96,6 +96,8 @@ pub(super) struct Thread {
     pub window: String,
     pub window_open: bool,
     pub handed_over: bool,
+    /// It came from a former platform: nobody can be answered in it.
+    pub imported: bool,
     pub lines: Vec<Line>,
     pub older: Option<String>,
     pub may_write: bool,
@@ -144,8 +146,13 @@ async fn thread_page(
     messages.items.reverse();
     let now = app.now();
     let c = &found.conversation;
-    let window_open = found.window_ends_at > now;
-    let window = if window_open {
+    let imported = c.integration_id.is_none();
+    let window_open = found.window_ends_at > now && !imported;
+    let window = if imported {
+        "This conversation came from your former platform and runs over no connection of this one: nobody can be answered in it. When \
+         the customer writes to your page, a new conversation begins."
+            .into()
+    } else if window_open {
         format!("You can answer until the window closes {}.", When::of(found.window_ends_at, now).words)
     } else {
         "The 24-hour window has closed. Messenger allows an answer when the customer writes again.".into()
@@ -160,6 +167,7 @@ async fn thread_page(
         window,
         window_open,
         handed_over: c.kustomer_id.is_some(),
+        imported,
         lines: messages.items.iter().map(|m| line(m, &c.contact.name, now)).collect(),
         older: messages.next_cursor,
         may_write: may(member, Action::ConversationWrite),

@@ -6,6 +6,7 @@ use crate::api::Query;
 use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::connect::{reason_text, scope_text};
+use agenstack_app::former::{self, FormerAccount};
 use agenstack_app::{integration as deed, transfer};
 use agenstack_core::id::IntegrationId;
 use agenstack_core::integration::{AccountIdentifier, ConnectionStatus, Integration, Provider};
@@ -49,6 +50,25 @@ pub(super) struct Card {
     pub accounts: Vec<Account>,
     /// Whether another account can be added.
     pub may_add: bool,
+    /// What a former platform had connected: label, since when, and where to connect it.
+    pub former: Vec<Former>,
+}
+
+/// An account that a former platform had connected, and that is not connected here.
+pub(super) struct Former {
+    pub label: String,
+    pub since: Option<When>,
+    pub connect: String,
+}
+
+/// Where an account of a former platform is connected here.
+pub(super) fn connect_former(org: &str, f: &FormerAccount) -> String {
+    let connect = format!("/orgs/{org}/integrations/{}/connect", f.provider);
+    match f.provider {
+        Provider::Shopify => format!("{connect}?shop={}", f.account),
+        Provider::Kustomer => format!("{connect}?subdomain={}", f.account),
+        Provider::Messenger => connect,
+    }
 }
 
 /// What has just happened.
@@ -156,6 +176,16 @@ async fn shown(shared: &Shared, member: &Member, notices: Vec<Notice>) -> Outcom
     let list = deed::list(app, &member.org).await?;
     let org = member.org.org().as_str().to_owned();
     let now = app.now();
+    let elsewhere = former::list(app, &member.org).await?;
+    let former_of = |provider: Provider| -> Vec<Former> {
+        let of = elsewhere.iter().filter(|f| f.provider == provider);
+        of.map(|f| Former {
+            label: f.label.clone(),
+            since: f.connected_at.map(|at| When::of(at, now)),
+            connect: connect_former(&org, f),
+        })
+        .collect()
+    };
     let card = |provider: Provider, purpose| {
         let accounts: Vec<Account> =
             list.iter().filter(|it| it.provider == provider).map(|it| account(&org, it, now)).collect();
@@ -164,6 +194,7 @@ async fn shown(shared: &Shared, member: &Member, notices: Vec<Notice>) -> Outcom
             title: if provider == Provider::Messenger { "Facebook Messenger" } else { provider.title() },
             purpose,
             set_up: app.is_set_up(provider),
+            former: former_of(provider),
             may_add: accounts.is_empty() || provider == Provider::Messenger,
             accounts,
         }

@@ -20,12 +20,16 @@ pub(super) struct Settings {
     pub role: String,
     pub made: When,
     pub may_delete: bool,
+    /// Something came from a former platform.
+    pub brought: bool,
     pub wrong: Option<Wrong>,
 }
 
-fn shown(shared: &Shared, member: &Member, wrong: Option<Wrong>) -> Settings {
+async fn shown(shared: &Shared, member: &Member, wrong: Option<Wrong>) -> Outcome<Settings> {
     let organization = &member.membership.organization;
-    Settings {
+    let brought = agenstack_app::import::brought::any(shared.app(), &member.org).await?;
+    Ok(Settings {
+        brought,
         frame: org_frame(member, "Settings", "settings"),
         org: organization.id.as_str().to_owned(),
         name: organization.name.clone(),
@@ -33,12 +37,12 @@ fn shown(shared: &Shared, member: &Member, wrong: Option<Wrong>) -> Settings {
         made: When::of(organization.created_at, shared.app().now()),
         may_delete: may(member, Action::OrganizationDelete),
         wrong,
-    }
+    })
 }
 
 /// `GET /orgs/{org}/settings`
-pub(crate) async fn settings(State(shared): State<Shared>, member: Member) -> Response {
-    Page(shown(&shared, &member, None)).into_response()
+pub(crate) async fn settings(State(shared): State<Shared>, member: Member) -> Outcome<Response> {
+    Ok(Page(shown(&shared, &member, None).await?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -58,7 +62,7 @@ pub(crate) async fn delete(
         Ok(()) => Ok(go("/orgs")),
         Err(error) => {
             let (status, wrong) = Wrong::of(error)?;
-            Ok(page(status, shown(&shared, &member, Some(wrong))))
+            Ok(page(status, shown(&shared, &member, Some(wrong)).await?))
         }
     }
 }

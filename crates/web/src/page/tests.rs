@@ -2,17 +2,20 @@
 
 use super::*;
 use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignUpPage};
+use crate::page::brought::BroughtPage;
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
 use crate::page::connection::{Came, Change, Connection, Fact};
 use crate::page::event::{Events, One, Progress, Row as EventRow};
 use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
-use crate::page::integration::{Account, Card, Disconnect, Integrations, Notice, Offered, Scope};
+use crate::page::integration::{Account, Card, Disconnect, Former, Integrations, Notice, Offered, Scope};
 use crate::page::operator::{OperatorPage, Row as OperatorRow, Shown};
 use crate::page::privacy::{Requests, Row as RequestRow};
+use crate::page::reset::{Forgot, Reset};
 use crate::page::settings::Settings;
 use agenstack_app::connect::PageChoice;
+use agenstack_app::import::brought::Brought;
 use agenstack_app::operator::Mail;
 
 /// What somebody might write to get into a page.
@@ -174,6 +177,7 @@ fn pages() -> Vec<(&'static str, String)> {
         set_up: true,
         accounts: vec![sample_account("connected"), sample_account("needs_reconnect")],
         may_add: true,
+        former: vec![Former { label: text(), since: Some(when()), connect: "/x".into() }],
     };
     let rendered = |t: Result<String, askama::Error>| t.expect("a sample can be rendered");
     vec![
@@ -196,6 +200,28 @@ fn pages() -> Vec<(&'static str, String)> {
         (
             "login",
             rendered(LogInPage { frame: plain(), wrong: wrong(), email: text(), next: text() }.render()),
+        ),
+        ("forgot", rendered(Forgot { frame: plain(), wrong: wrong(), email: text(), asked: true }.render())),
+        ("reset", rendered(Reset { frame: plain(), wrong: wrong(), token: text(), chosen: false }.render())),
+        (
+            "reset, too late",
+            rendered(Reset { frame: plain(), wrong: wrong(), token: String::new(), chosen: false }.render()),
+        ),
+        (
+            "reset, done",
+            rendered(Reset { frame: plain(), wrong: None, token: String::new(), chosen: true }.render()),
+        ),
+        (
+            "brought",
+            rendered(
+                BroughtPage {
+                    frame: frame(),
+                    org: org(),
+                    items: vec![Brought { is_bot: true, title: text(), facts: vec![(text(), text())] }],
+                    next: Some("bro_1".into()),
+                }
+                .render(),
+            ),
         ),
         (
             "orgs",
@@ -301,6 +327,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     role: text(),
                     made: when(),
                     may_delete: true,
+                    brought: true,
                     wrong: wrong(),
                 }
                 .render(),
@@ -368,6 +395,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     window: text(),
                     window_open: true,
                     handed_over: true,
+                    imported: false,
                     lines: vec![line("bot"), line("customer")],
                     older: Some(text()),
                     may_write: true,

@@ -12,6 +12,7 @@ mod crash;
 mod desk;
 mod ending;
 mod failure;
+mod fault;
 mod journey;
 mod mail;
 mod metrics;

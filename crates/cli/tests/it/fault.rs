@@ -1,10 +1,13 @@
 //! What must hold while machines fail: each fault is made on purpose, seeded and bounded, under load, and a ledger of what
 //! was acknowledged is compared with the database afterwards. The figures of the long forms are in `docs/reliability.md`.
 
+mod cluster;
+mod disk;
 mod kill;
 mod ledger;
 mod load;
 mod node;
+mod power;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};
 

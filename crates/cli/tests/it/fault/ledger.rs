@@ -55,9 +55,27 @@ impl Ledger {
         self.pages.lock().unwrap().acked.len()
     }
 
+    /// How often it was told to come again later.
+    pub fn refusals(&self) -> usize {
+        self.pages.lock().unwrap().refused
+    }
+
     /// How often nothing was answered.
     pub fn silences(&self) -> usize {
         self.pages.lock().unwrap().unanswered
+    }
+
+    /// Begins to measure answers anew.
+    pub fn measure(&self) {
+        self.pages.lock().unwrap().took.clear();
+    }
+
+    /// The answer that 99 of 100 were faster than, and the slowest, since [`Ledger::measure`].
+    pub fn answers(&self) -> (Duration, Duration) {
+        let mut took = self.pages.lock().unwrap().took.clone();
+        took.sort();
+        let last = took.len().saturating_sub(1);
+        (took[last * 99 / 100], took[last])
     }
 
     /// Every answer up to now was one that a provider may get.
@@ -91,6 +109,12 @@ impl Ledger {
     /// Waits until `n` events were acknowledged.
     pub async fn at_least(&self, n: usize) {
         self.until("more acknowledgements", |ledger| ledger.count() >= n).await;
+    }
+
+    /// Waits until `n` more deliveries were told to come again later.
+    pub async fn more_refusals(&self, n: usize) {
+        let so_many = self.refusals() + n;
+        self.until("more refusals", |ledger| ledger.refusals() >= so_many).await;
     }
 
     /// Compares with the database, where nothing waits any more.
@@ -162,6 +186,16 @@ pub async fn rows(store: &Store, sql: &str) -> Vec<(String, String, i64)> {
     match (store.sqlite(), store.postgres()) {
         (Some(pool), _) => sqlx::query_as(sql).fetch_all(pool).await.unwrap(),
         (_, Some(pool)) => sqlx::query_as(sql).fetch_all(pool).await.unwrap(),
+        _ => unreachable!("a store is one of the two"),
+    }
+}
+
+/// Changes rows behind the product's back.
+pub async fn change(store: &Store, sql: &str) -> u64 {
+    let sql = AssertSqlSafe(sql);
+    match (store.sqlite(), store.postgres()) {
+        (Some(pool), _) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
+        (_, Some(pool)) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
         _ => unreachable!("a store is one of the two"),
     }
 }

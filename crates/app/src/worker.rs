@@ -2,6 +2,9 @@
 //!
 //! A lease is short and is extended while the work goes on, so that what a killed process held is free again after
 //! [`LEASE_SECS`]. Whoever lost a lease cannot end the row: every end names the lease's token.
+//!
+//! Each batch is leased under a token of its own, which is extended only while somebody here works under it. So a row comes
+//! back also to the process that leased it: when its failure could not be recorded, or the answer to the lease was lost.
 
 use crate::error::AppError;
 use crate::{App, handle, job};
@@ -12,6 +15,7 @@ use agenstack_core::event::{EventState, MAX_ATTEMPTS, backoff_millis};
 use agenstack_core::id::{EventId, JobId};
 use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Leased, Queue};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -29,20 +33,25 @@ const CARE: Duration = Duration::from_secs(20);
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: usize = 16;
 
-/// One worker's name on the leases it holds.
+/// The name on the leases of one batch. Whoever works under it holds a copy.
 #[derive(Clone)]
-struct Token(std::sync::Arc<str>);
+struct Token(Arc<str>);
 
 impl Token {
     fn new(app: &App) -> Self {
         Self(hex::encode(bytes::<16>(app.entropy())).into())
+    }
+
+    /// Whether anybody works under it beside whoever asks.
+    fn is_at_work(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 }
 
 /// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing and hands back what it
 /// has not begun.
 pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send) {
-    let token = Token::new(&app);
+    let mut tokens = Vec::new();
     let mut at_work = JoinSet::new();
     let every = |period| {
         let mut timer = tokio::time::interval(period);
@@ -56,7 +65,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     tokio::pin!(shutdown);
     loop {
         let free = slots - at_work.len();
-        let taken = if free == 0 { 0 } else { take(&app, &token, free, &mut at_work).await };
+        let taken = if free == 0 { 0 } else { take(&app, &mut tokens, free, &mut at_work).await };
         // A full batch means that there is more.
         if taken == free && free > 0 {
             tokio::task::yield_now().await;
@@ -67,7 +76,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             () = app.wake_up().notified() => {}
             _ = poll.tick(), if at_work.len() < slots => {}
             Some(_) = at_work.join_next(), if !at_work.is_empty() => {}
-            _ = extend.tick() => keep(&app, &token).await,
+            _ = extend.tick() => keep(&app, &mut tokens).await,
             _ = tidy.tick() => tidy_up(&app).await,
             _ = care.tick() => {
                 // Beside the queue: a provider that stalls must not hold it up.
@@ -84,10 +93,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     loop {
         tokio::select! {
             done = at_work.join_next() => if done.is_none() { break },
-            _ = extend.tick() => keep(&app, &token).await,
+            _ = extend.tick() => keep(&app, &mut tokens).await,
         }
     }
-    hand_back(&app, &token).await;
+    hand_back(&app, &tokens).await;
 }
 
 /// One round: leases what is due, does all of it, and gives how many rows that were. Tests call it until it gives 0.
@@ -95,10 +104,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
 /// # Errors
 /// If the queue cannot be read.
 pub async fn pass(app: &App) -> Result<usize, AppError> {
-    let token = Token::new(app);
     let mut at_work = JoinSet::new();
     let mut total = 0;
     for queue in [Queue::Events, Queue::Jobs] {
+        let token = Token::new(app);
         for leased in lease(app, &token, queue, ROUND).await? {
             start(app, &token, queue, leased, &mut at_work);
             total += 1;
@@ -116,15 +125,19 @@ pub async fn waiting(app: &App) -> Result<i64, AppError> {
     Ok(app.store().global_read().await?.queue_waiting().await?)
 }
 
-async fn take(app: &App, token: &Token, free: usize, at_work: &mut JoinSet<()>) -> usize {
+async fn take(app: &App, tokens: &mut Vec<Token>, free: usize, at_work: &mut JoinSet<()>) -> usize {
     let mut taken = 0;
     // Deeds first: a customer waits for them longest.
     for queue in [Queue::Jobs, Queue::Events] {
-        match lease(app, token, queue, free - taken).await {
+        let token = Token::new(app);
+        match lease(app, &token, queue, free - taken).await {
             Ok(rows) => {
                 taken += rows.len();
                 for leased in rows {
-                    start(app, token, queue, leased, at_work);
+                    start(app, &token, queue, leased, at_work);
+                }
+                if token.is_at_work() {
+                    tokens.push(token);
                 }
             }
             Err(error) => {
@@ -232,27 +245,33 @@ fn next_attempt(app: &App, attempts: i64, error: &AppError) -> Timestamp {
     app.now().plus_millis(backoff.max(i64::try_from(asked).unwrap_or(0).saturating_mul(1000)))
 }
 
-/// Extends our own leases and frees those whose holder is gone.
-async fn keep(app: &App, token: &Token) {
+/// Extends the leases of what is at work here and frees those whose holder is gone.
+async fn keep(app: &App, tokens: &mut Vec<Token>) {
+    tokens.retain(Token::is_at_work);
     let outcome = async {
         let now = app.now();
         let mut tx = app.store().global().await?;
-        tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
-        let freed = tx.lease_expire(&token.0, now).await?;
+        for token in tokens.iter() {
+            tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
+        }
+        // What is at work here was extended a moment ago; what else was leased here is nobody's.
+        let freed = tx.lease_expire("", now).await?;
         tx.commit().await?;
         Ok::<_, StoreError>(freed)
     };
     match outcome.await {
         Ok(0) => {}
-        Ok(freed) => tracing::info!(freed, "rows of a worker that is gone are free again"),
+        Ok(freed) => tracing::info!(freed, "rows that nobody works on any more are free again"),
         Err(error) => tracing::warn!(%error, "leases could not be extended"),
     }
 }
 
-async fn hand_back(app: &App, token: &Token) {
+async fn hand_back(app: &App, tokens: &[Token]) {
     let outcome = async {
         let mut tx = app.store().global().await?;
-        tx.lease_return(&token.0, app.now()).await?;
+        for token in tokens {
+            tx.lease_return(&token.0, app.now()).await?;
+        }
         tx.commit().await
     };
     if let Err(error) = outcome.await {

@@ -7,7 +7,9 @@ mod kill;
 mod ledger;
 mod load;
 mod node;
+mod outage;
 mod power;
+mod proxy;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};
 

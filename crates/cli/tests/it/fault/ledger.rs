@@ -117,6 +117,11 @@ impl Ledger {
         self.until("more refusals", |ledger| ledger.refusals() >= so_many).await;
     }
 
+    /// Waits until `n` deliveries were answered, however, since [`Ledger::measure`].
+    pub async fn more_answers(&self, n: usize) {
+        self.until("more answers", |ledger| ledger.pages.lock().unwrap().took.len() >= n).await;
+    }
+
     /// Compares with the database, where nothing waits any more.
     pub async fn audit(&self, store: &Store) -> Audit {
         let acked = self.pages().acked.clone();

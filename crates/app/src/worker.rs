@@ -2,6 +2,9 @@
 //!
 //! A lease is short and is extended while the work goes on, so that what a killed process held is free again after
 //! [`LEASE_SECS`]. Whoever lost a lease cannot end the row: every end names the lease's token.
+//!
+//! Each batch is leased under a token of its own, which is extended only while somebody here works under it. So a row comes
+//! back also to the process that leased it: when its failure could not be recorded, or the answer to the lease was lost.
 
 use crate::error::AppError;
 use crate::metric::Attempted;
@@ -14,6 +17,7 @@ use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -51,13 +55,18 @@ const FOURTH: [(Queue, Attempt); 4] = [
     (Queue::Events, Attempt::First),
 ];
 
-/// One worker's name on the leases it holds.
+/// The name on the leases of one batch. Whoever works under it holds a copy.
 #[derive(Clone)]
-struct Token(std::sync::Arc<str>);
+struct Token(Arc<str>);
 
 impl Token {
     fn new(app: &App) -> Self {
         Self(hex::encode(bytes::<16>(app.entropy())).into())
+    }
+
+    /// Whether anybody works under it beside whoever asks.
+    fn is_at_work(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 }
 
@@ -71,12 +80,23 @@ struct AtWork {
     /// When events may be entered in the log again, and whether any wait for it.
     log_from: Instant,
     log_waits: bool,
+    /// The names on the leases of what is at work.
+    tokens: Vec<Token>,
 }
 
 impl AtWork {
     fn new(slots: usize) -> Self {
         let (log_from, log_waits) = (Instant::now(), false);
-        Self { slots, rounds: 0, tasks: JoinSet::new(), held: HashMap::new(), again: 0, log_from, log_waits }
+        Self {
+            slots,
+            rounds: 0,
+            tasks: JoinSet::new(),
+            held: HashMap::new(),
+            again: 0,
+            log_from,
+            log_waits,
+            tokens: Vec::new(),
+        }
     }
 
     fn free(&self) -> usize {
@@ -146,7 +166,6 @@ impl AtWork {
 /// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing and hands back what it
 /// has not begun.
 pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send) {
-    let token = Token::new(&app);
     let mut at_work = AtWork::new(slots.max(1));
     let every = |period| {
         let mut timer = tokio::time::interval(period);
@@ -159,7 +178,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     let mut sealing: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
-        match take(&app, &token, &mut at_work).await {
+        match take(&app, &mut at_work).await {
             Ok(false) => {}
             // There may be more.
             Ok(true) => {
@@ -184,7 +203,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             _ = poll.tick(), if at_work.free() > 0 => {}
             () = tokio::time::sleep_until(at_work.log_from), if at_work.log_waits => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
-            _ = extend.tick() => keep(&app, &token).await,
+            _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
             _ = tidy.tick() => tidy_up(&app).await,
             _ = care.tick() => {
                 // Beside the queue: a provider that stalls must not hold it up.
@@ -201,10 +220,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     loop {
         tokio::select! {
             done = at_work.tasks.join_next() => if done.is_none() { break },
-            _ = extend.tick() => keep(&app, &token).await,
+            _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
         }
     }
-    hand_back(&app, &token).await;
+    hand_back(&app, &at_work.tokens).await;
 }
 
 /// One round: leases what is due, does all of it, and gives how many rows that were. Tests call it until it gives 0.
@@ -243,7 +262,7 @@ pub async fn waiting(app: &App) -> Result<i64, AppError> {
 }
 
 /// Takes what is due and begins with it. `true` if there was anything.
-async fn take(app: &App, token: &Token, at_work: &mut AtWork) -> Result<bool, AppError> {
+async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
     if at_work.free() == 0 {
         return Ok(false);
     }
@@ -255,6 +274,7 @@ async fn take(app: &App, token: &Token, at_work: &mut AtWork) -> Result<bool, Ap
     if (Due { log: false, ..due }) == Due::default() {
         return Ok(!logged.is_empty());
     }
+    let token = Token::new(app);
     let mut tx = app.store().global().await?;
     let (mut taken, mut free) = (Vec::new(), at_work.free());
     at_work.rounds = at_work.rounds.wrapping_add(1);
@@ -273,7 +293,10 @@ async fn take(app: &App, token: &Token, at_work: &mut AtWork) -> Result<bool, Ap
     tx.commit().await?;
     let any = !taken.is_empty() || !logged.is_empty();
     for (queue, attempt, leased) in taken {
-        at_work.begin(app, token, queue, attempt, leased);
+        at_work.begin(app, &token, queue, attempt, leased);
+    }
+    if token.is_at_work() {
+        at_work.tokens.push(token);
     }
     Ok(any)
 }
@@ -388,27 +411,33 @@ fn next_attempt(app: &App, attempts: i64, error: &AppError) -> Timestamp {
     app.now().plus_millis(backoff.max(i64::try_from(asked).unwrap_or(0).saturating_mul(1000)))
 }
 
-/// Extends our own leases and frees those whose holder is gone.
-async fn keep(app: &App, token: &Token) {
+/// Extends the leases of what is at work here and frees those whose holder is gone.
+async fn keep(app: &App, tokens: &mut Vec<Token>) {
+    tokens.retain(Token::is_at_work);
     let outcome = async {
         let now = app.now();
         let mut tx = app.store().global().await?;
-        tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
-        let freed = tx.lease_expire(&token.0, now).await?;
+        for token in tokens.iter() {
+            tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
+        }
+        // What is at work here was extended a moment ago; what else was leased here is nobody's.
+        let freed = tx.lease_expire("", now).await?;
         tx.commit().await?;
         Ok::<_, StoreError>(freed)
     };
     match outcome.await {
         Ok(0) => {}
-        Ok(freed) => tracing::info!(freed, "rows of a worker that is gone are free again"),
+        Ok(freed) => tracing::info!(freed, "rows that nobody works on any more are free again"),
         Err(error) => tracing::warn!(%error, "leases could not be extended"),
     }
 }
 
-async fn hand_back(app: &App, token: &Token) {
+async fn hand_back(app: &App, tokens: &[Token]) {
     let outcome = async {
         let mut tx = app.store().global().await?;
-        tx.lease_return(&token.0, app.now()).await?;
+        for token in tokens {
+            tx.lease_return(&token.0, app.now()).await?;
+        }
         tx.commit().await
     };
     if let Err(error) = outcome.await {

@@ -13,6 +13,7 @@ mod desk;
 mod doctor;
 mod ending;
 mod failure;
+mod fault;
 mod frontend;
 mod import;
 mod journey;

@@ -32,7 +32,12 @@ pub async fn messenger(scene: &Scene, body: &str, signature: Option<(&str, Strin
 
 /// Meta's signature.
 pub fn meta_signature(scene: &Scene, body: &str) -> (&'static str, String) {
-    let tag = hex::encode(mac(&scene.settings.meta_app_secret, body.as_bytes()));
+    meta_signature_by(&scene.settings.meta_app_secret, body)
+}
+
+/// The same by any secret.
+pub fn meta_signature_by(secret: &str, body: &str) -> (&'static str, String) {
+    let tag = hex::encode(mac(secret, body.as_bytes()));
     ("x-hub-signature-256", format!("sha256={tag}"))
 }
 

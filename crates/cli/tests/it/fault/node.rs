@@ -1,0 +1,106 @@
+//! The built program, as a supervisor starts it: again and again, at the same address.
+
+use crate::crash::wait_until_ready;
+use crate::scene::{client, environment, sandbox_for};
+use agenstack_sandbox::Settings;
+use reqwest::Client;
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A database with organizations in it, the emulated providers, and what nodes are started with.
+pub struct Stage {
+    pub settings: Settings,
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Stage {
+    /// Over a database that is empty; it gets `organizations`, each with a shop and a page.
+    pub async fn new(url: &str, organizations: usize) -> Self {
+        let (_, settings) = sandbox_for("http://127.0.0.1:9").await;
+        let environment = environment(&settings, url);
+        let stage = Self { settings, environment };
+        let mut command = stage.program();
+        command.args(["seed", "--organizations", &organizations.to_string()]);
+        let seeded = tokio::task::spawn_blocking(move || command.output().expect("the program starts")).await;
+        let seeded = seeded.expect("it ends");
+        assert!(seeded.status.success(), "{}", String::from_utf8_lossy(&seeded.stderr));
+        stage
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
+        command.env_clear().envs(&self.environment);
+        command
+    }
+
+    /// Starts `n` nodes.
+    pub async fn nodes(&self, n: usize) -> Vec<Node> {
+        let mut all = Vec::new();
+        for _ in 0..n {
+            all.push(Node::start(self).await);
+        }
+        all
+    }
+}
+
+/// One running node.
+pub struct Node {
+    environment: BTreeMap<String, String>,
+    http: Client,
+    process: Child,
+    /// How it is reached.
+    pub at: String,
+}
+
+fn spawn(environment: &BTreeMap<String, String>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
+    command.env_clear().envs(environment).arg("serve").stdout(Stdio::piped()).stderr(Stdio::null());
+    command.spawn().expect("the program starts")
+}
+
+impl Node {
+    async fn start(stage: &Stage) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        drop(listener);
+        let mut environment = stage.environment.clone();
+        environment.insert("AGENSTACK_LISTEN".into(), listen.to_string());
+        let process = spawn(&environment);
+        let mut node = Self { environment, http: client(), process, at: format!("http://{listen}") };
+        node.until_ready().await;
+        node
+    }
+
+    async fn until_ready(&mut self) {
+        tokio::task::block_in_place(|| wait_until_ready(&mut self.process));
+        let ready = self.http.get(format!("{}/readyz", self.at)).send().await.expect("it answers");
+        assert_eq!(ready.status(), 200);
+    }
+
+    /// SIGKILL: nothing of it runs on.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+
+    /// Starts it again; gives how long it took until it was ready.
+    pub async fn restart(&mut self) -> Duration {
+        let began = Instant::now();
+        self.process = spawn(&self.environment);
+        self.until_ready().await;
+        began.elapsed()
+    }
+
+    /// Whether the process is still the one that was started.
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("it can be asked").is_none()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
-/// How often the log is looked at.
-const EVERY: Duration = Duration::from_millis(250);
+/// How often the log is looked at while nothing is written.
+const IDLE: Duration = Duration::from_millis(250);
+/// How often while it is: a little each time, since whoever commits meanwhile waits for the same disk.
+const BUSY: Duration = Duration::from_millis(50);
 /// Pages of the log from which on writers wait for its end: 64 MiB.
 const MOST: i64 = 16_384;
 
@@ -24,9 +26,9 @@ impl Checkpoints {
     pub(crate) fn start(options: SqliteConnectOptions) -> Self {
         let (end, mut ended) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let mut connection = None;
+            let (mut connection, mut pause, mut before) = (None, IDLE, 0);
             // An error means that the last copy is gone, which is an end as well.
-            while tokio::time::timeout(EVERY, &mut ended).await.is_err() {
+            while tokio::time::timeout(pause, &mut ended).await.is_err() {
                 let outcome = async {
                     let connection = match &mut connection {
                         Some(open) => open,
@@ -34,9 +36,15 @@ impl Checkpoints {
                     };
                     write_back(connection).await
                 };
-                if let Err(error) = outcome.await {
-                    tracing::warn!(%error, "the database's log could not be written back; it goes on later");
-                    connection = None;
+                match outcome.await {
+                    Ok(log) => {
+                        pause = if log == before { IDLE } else { BUSY };
+                        before = log;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the database's log could not be written back; it goes on later");
+                        (connection, pause) = (None, IDLE);
+                    }
                 }
             }
             if let Some(open) = connection {
@@ -56,21 +64,19 @@ impl Checkpoints {
     }
 }
 
-async fn write_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let (_, log) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+/// Gives how many pages the log has.
+async fn write_back(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let log = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
     if log >= MOST {
         // What came in meanwhile is little: writers wait for that only.
         checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
         checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)").await?;
     }
-    Ok(())
+    Ok(log)
 }
 
-/// Writes back what it may; gives whether somebody was in the way, and how many pages the log has.
-async fn checkpoint(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-) -> Result<(bool, i64), sqlx::Error> {
-    let (busy, log, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
-    Ok((busy != 0, log))
+/// Writes back what it may.
+async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
+    let (_, log, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+    Ok(log)
 }

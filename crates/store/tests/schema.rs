@@ -78,7 +78,11 @@ async fn both_databases_tie_rows_to_the_same_parents() {
     .fetch_all(two.store.postgres().expect("this is PostgreSQL"))
     .await
     .expect("PostgreSQL lists its foreign keys");
-    assert_eq!(BTreeSet::from_iter(in_sqlite), BTreeSet::from_iter(in_postgres));
+    // An event is added by joining the connection it is for, which is tied; see 0010 for PostgreSQL.
+    let tied = |r: &(String, String, String, String)| r.0 != "events";
+    assert_eq!(in_sqlite.iter().filter(|r| !tied(r)).count(), 1);
+    let in_sqlite: BTreeSet<_> = in_sqlite.into_iter().filter(tied).collect();
+    assert_eq!(in_sqlite, BTreeSet::from_iter(in_postgres));
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ DROP INDEX jobs_due;
 CREATE INDEX jobs_first ON jobs (rank, id) WHERE state = 'pending';
 CREATE INDEX jobs_again ON jobs (rank, id) WHERE state = 'failed';
 
+-- An event is added by joining the connection it is for, which is tied to its organization: asking again for each row, and
+-- locking the organization's row for it, took a third of the time of accepting.
+ALTER TABLE events DROP CONSTRAINT events_organization_id_fkey;
+
 GRANT SELECT (rank, log_only), UPDATE (rank, done_at) ON events TO agenstack_platform;
 GRANT SELECT (rank), UPDATE (rank) ON jobs TO agenstack_platform;
 

@@ -50,6 +50,8 @@ const ERASE: &[&str] = &[
     ERASE_MESSAGES,
     ERASE_CONVERSATIONS,
     ERASE_CONTACTS,
+    // No event comes in any more when there is no connection.
+    ERASE_INTEGRATIONS,
     ERASE_EVENTS,
     ERASE_PRIVACY_REQUESTS,
     ERASE_OUTBOX,
@@ -62,7 +64,6 @@ const ERASE: &[&str] = &[
     ERASE_OAUTH_FLOWS,
     ERASE_FORMER_ACCOUNTS,
     ERASE_IMPORTED_SETTINGS,
-    ERASE_INTEGRATIONS,
 ];
 
 impl TenantTx {

@@ -95,7 +95,7 @@ struct Part {
     triggered_at: Option<Timestamp>,
     /// Whether all that is signed is the payload, and not the provider's id of the delivery.
     digested: bool,
-    /// Nothing is to be done about it but to enter it in the log.
+    /// Nothing is to be done about it but to keep it in the log.
     log_only: bool,
 }
 
@@ -339,10 +339,8 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
         return Err(Refused::Busy);
     }
     if accepted.stored > 0 {
-        if for_the_log {
-            app.wake_for_log()
-        } else {
-            app.wake()
+        if !for_the_log {
+            app.wake();
         }
         for org in &owners {
             app.live().changed(org, crate::live::Topic::Events);

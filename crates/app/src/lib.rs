@@ -133,7 +133,6 @@ struct Inner {
     metrics: Arc<metric::Metrics>,
     refreshing: token::Refreshing,
     wake: tokio::sync::Notify,
-    wake_log: tokio::sync::Notify,
     committer: commit::Committer,
     routes: routing::Routes,
     shares: share::Shares,
@@ -168,7 +167,6 @@ impl App {
             metrics,
             refreshing: token::Refreshing::new(),
             wake: tokio::sync::Notify::new(),
-            wake_log: tokio::sync::Notify::new(),
         }))
     }
 
@@ -281,14 +279,6 @@ impl App {
     /// no worker ([`App::tell_work`]).
     pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
-    }
-
-    /// The same for events that are only to be entered in the log, which are gathered for a moment.
-    pub(crate) fn wake_for_log(&self) {
-        self.0.wake_log.notify_one();
-    }
-    pub(crate) fn wake_up_for_log(&self) -> &tokio::sync::Notify {
-        &self.0.wake_log
     }
 
     /// From now on the workers of other processes are told of what is to be done: this one has none.

@@ -16,11 +16,11 @@ use agenstack_core::event::{EventState, MAX_ATTEMPTS, backoff_millis};
 use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 /// How long a row is held without an extension.
 pub const LEASE_SECS: i64 = 15;
@@ -35,11 +35,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const CARE: Duration = Duration::from_secs(20);
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: i64 = 16;
-/// Events that are entered in the log in one transaction: few, because in SQLite nobody else writes meanwhile.
-const LOG: i64 = 64;
-/// How long they are gathered, at least, and as a multiple of what entering them takes: whoever accepts goes before.
-const GATHER: Duration = Duration::from_millis(20);
-const GATHER_TIMES: u32 = 4;
 /// What is done first in a round, and in each fourth: deeds before events, since a customer waits for them longest, and
 /// what was never tried before what is tried again.
 const USUAL: [(Queue, Attempt); 4] = [
@@ -77,26 +72,13 @@ struct AtWork {
     tasks: JoinSet<(OrgId, Attempt)>,
     held: HashMap<OrgId, usize>,
     again: usize,
-    /// When events may be entered in the log again, and whether any wait for it.
-    log_from: Instant,
-    log_waits: bool,
     /// The names on the leases of what is at work.
     tokens: Vec<Token>,
 }
 
 impl AtWork {
     fn new(slots: usize) -> Self {
-        let (log_from, log_waits) = (Instant::now(), false);
-        Self {
-            slots,
-            rounds: 0,
-            tasks: JoinSet::new(),
-            held: HashMap::new(),
-            again: 0,
-            log_from,
-            log_waits,
-            tokens: Vec::new(),
-        }
+        Self { slots, rounds: 0, tasks: JoinSet::new(), held: HashMap::new(), again: 0, tokens: Vec::new() }
     }
 
     fn free(&self) -> usize {
@@ -195,13 +177,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
         tokio::select! {
             () = &mut shutdown => break,
             () = app.wake_up().notified(), if at_work.free() > 0 => {}
-            () = app.wake_up_for_log().notified(), if !at_work.log_waits => {
-                at_work.log_waits = true;
-                at_work.log_from = at_work.log_from.max(Instant::now() + GATHER);
-                continue;
-            }
             _ = poll.tick(), if at_work.free() > 0 => {}
-            () = tokio::time::sleep_until(at_work.log_from), if at_work.log_waits => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
             _ = tidy.tick() => tidy_up(&app).await,
@@ -232,9 +208,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
 /// If the queue cannot be read.
 pub async fn pass(app: &App) -> Result<usize, AppError> {
     let token = Token::new(app);
-    let mut tx = app.store().global().await?;
-    let mut total = tx.events_log(app.now(), LOG).await?.len();
-    tx.commit().await?;
+    let mut total = 0;
     for queue in [Queue::Events, Queue::Jobs] {
         let mut at_work = JoinSet::new();
         for attempt in [Attempt::First, Attempt::Again] {
@@ -266,13 +240,11 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
     if at_work.free() == 0 {
         return Ok(false);
     }
-    at_work.log_waits = false;
     let now = app.now();
     // Asking first keeps an idle worker from taking SQLite's one place to write.
     let due = app.store().global_read().await?.due(now).await?;
-    let logged = if due.log { log(app, at_work).await? } else { Vec::new() };
-    if (Due { log: false, ..due }) == Due::default() {
-        return Ok(!logged.is_empty());
+    if due == Due::default() {
+        return Ok(false);
     }
     let token = Token::new(app);
     let mut tx = app.store().global().await?;
@@ -291,7 +263,7 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         }
     }
     tx.commit().await?;
-    let any = !taken.is_empty() || !logged.is_empty();
+    let any = !taken.is_empty();
     for (queue, attempt, leased) in taken {
         at_work.begin(app, &token, queue, attempt, leased);
     }
@@ -299,24 +271,6 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         at_work.tokens.push(token);
     }
     Ok(any)
-}
-
-/// Ends events that are only to be entered in the log, unless that was done a moment ago.
-async fn log(app: &App, at_work: &mut AtWork) -> Result<Vec<OrgId>, AppError> {
-    let begun = Instant::now();
-    at_work.log_waits = begun < at_work.log_from;
-    if at_work.log_waits {
-        return Ok(Vec::new());
-    }
-    let mut tx = app.store().global().await?;
-    let logged = tx.events_log(app.now(), LOG).await?;
-    tx.commit().await?;
-    app.metrics().attempted(name(Queue::Events), Attempted::Done, logged.len() as u64);
-    at_work.log_from = Instant::now() + (begun.elapsed() * GATHER_TIMES).max(GATHER);
-    for org in logged.iter().collect::<BTreeSet<_>>() {
-        app.live().changed(org, crate::live::Topic::Events);
-    }
-    Ok(logged)
 }
 
 /// Does a leased row and records how it went.

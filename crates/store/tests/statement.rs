@@ -144,8 +144,6 @@ fn the_statements_that_cross_tenants_are_these() {
     JOB_FIRST_BACK_POSTGRES
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
-    EVENTS_LOG_SQLITE
-    EVENTS_LOG_POSTGRES
     QUEUE_DUE
     EVENT_LEASE_EXTEND
     EVENT_LEASE_EXPIRE
@@ -259,8 +257,6 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     JOB_FIRST_BACK_POSTGRES
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
-    EVENTS_LOG_SQLITE
-    EVENTS_LOG_POSTGRES
     QUEUE_DUE
     EVENT_LEASE_EXTEND
     EVENT_LEASE_EXPIRE

@@ -18,9 +18,10 @@ macro_rules! sqlite_accept {
                 received_at, triggered_at, body_digest, former_digest, held, rank, log_only) AS (VALUES ",
             sqlite_accept!(@row $first), $(", ", sqlite_accept!(@row $x),)* ")
             INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-                order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, log_only)
+                order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, done_at)
             SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key,
-                r.payload, 'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest, r.rank, r.log_only
+                r.payload, CASE r.log_only WHEN 1 THEN 'done' ELSE 'pending' END, 0, r.received_at, r.received_at, r.triggered_at,
+                r.body_digest, r.rank, CASE r.log_only WHEN 1 THEN r.received_at END
             FROM r CROSS JOIN integrations i
             WHERE i.organization_id = r.organization_id AND i.id = r.integration_id
               AND (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
@@ -32,7 +33,7 @@ macro_rules! sqlite_accept {
 }
 
 statements! { Global;
-    // An event is its own job: the row is claimable as soon as it is committed. It goes to a connection that is still the
+    // An event is its own job: the row is claimable as soon as it is committed, or done by that if it is for the log only. It goes to a connection that is still the
     // one that was looked up, or (`held`) to one that may have ended; what was there already, by the provider's id or by the
     // digest of the body, is not added again. Many rows in one statement: each statement has a price of its own.
     #[sqlite] EVENTS_ACCEPT_1 = sqlite_accept!(1);
@@ -40,9 +41,10 @@ statements! { Global;
     #[sqlite] EVENTS_ACCEPT_8 = sqlite_accept!(1 2 3 4 5 6 7 8);
     #[sqlite] EVENTS_ACCEPT_32 = sqlite_accept!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
     #[postgres] EVENTS_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
-            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, log_only)
+            order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, done_at)
         SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key, r.payload,
-            'pending', 0, r.received_at, r.received_at, r.triggered_at, r.body_digest, r.rank, r.log_only
+            CASE r.log_only WHEN 1 THEN 'done' ELSE 'pending' END, 0, r.received_at, r.received_at, r.triggered_at, r.body_digest,
+            r.rank, CASE r.log_only WHEN 1 THEN r.received_at END
         FROM UNNEST(CAST($1 AS TEXT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS TEXT[]),
             CAST($7 AS TEXT[]), CAST($8 AS TEXT[]), CAST($9 AS TEXT[]), CAST($10 AS BYTEA[]), CAST($11 AS BIGINT[]), CAST($12 AS BIGINT[]),
             CAST($13 AS BYTEA[]), CAST($14 AS BYTEA[]), CAST($15 AS BOOLEAN[]), CAST($16 AS BIGINT[]), CAST($17 AS BIGINT[]))
@@ -89,7 +91,7 @@ pub struct Incoming {
     pub triggered_at: Option<Timestamp>,
     /// When its turn comes: when it came, or later if its organization has sent more than its share before it.
     pub rank: Timestamp,
-    /// Nothing is to be done about it but to enter it in the log.
+    /// Nothing is to be done about it but to keep it in the log: it is done by being committed.
     pub log_only: bool,
     /// Digests of the signed body for the present window and the one before, where the provider's id is not signed.
     pub digests: Option<[Vec<u8>; 2]>,
@@ -192,7 +194,7 @@ impl GlobalTx {
                     .await?;
             }
         }
-        if !new.is_empty() {
+        if !new.is_empty() && all.iter().any(|a| !a.event.log_only) {
             self.telling.work();
         }
         let id = |(text,): (String,)| {

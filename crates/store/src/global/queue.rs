@@ -23,7 +23,7 @@ const PUT_BACK_SECS: i64 = 60;
 
 /// `$class` and `$and` stand as text, because an index of only some rows is used only for a condition that is its own.
 macro_rules! lease {
-    ($table:literal, $class:literal, $and:literal, $before:literal, $not_busy:literal, $lock:literal) => {
+    ($table:literal, $class:literal, $and:literal, $not_busy:literal, $lock:literal) => {
         concat!(
             "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
              WHERE (organization_id, id) IN (
@@ -34,7 +34,7 @@ macro_rules! lease {
                         WHERE q.state = '", $class, "' AND q.next_at <= $1", $and, " AND ", $not_busy, "
                           AND NOT EXISTS (SELECT 1 FROM ", $table, " p
                               WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
-                                AND p.state IN ('pending', 'failed', 'running')", $before, ")
+                                AND p.state IN ('pending', 'failed', 'running'))
                         ORDER BY q.rank, q.id LIMIT $7) front
                 ) w ON w.organization_id = e.organization_id AND w.id = e.id
                 WHERE w.place <= $5 AND e.state = '", $class, "'
@@ -42,11 +42,11 @@ macro_rules! lease {
              RETURNING organization_id, id, attempts"
         )
     };
-    (sqlite $table:literal, $class:literal, $and:literal, $before:literal) => {
-        lease!($table, $class, $and, $before, "q.organization_id NOT IN (SELECT value FROM json_each($6))", "")
+    (sqlite $table:literal, $class:literal, $and:literal) => {
+        lease!($table, $class, $and, "q.organization_id NOT IN (SELECT value FROM json_each($6))", "")
     };
-    (postgres $table:literal, $class:literal, $and:literal, $before:literal) => {
-        lease!($table, $class, $and, $before, "q.organization_id <> ALL(CAST($6 AS TEXT[]))", "FOR UPDATE OF e SKIP LOCKED")
+    (postgres $table:literal, $class:literal, $and:literal) => {
+        lease!($table, $class, $and, "q.organization_id <> ALL(CAST($6 AS TEXT[]))", "FOR UPDATE OF e SKIP LOCKED")
     };
 }
 
@@ -99,38 +99,25 @@ macro_rules! due {
     };
 }
 
-macro_rules! log_events {
-    ($lock:literal) => {
-        concat!(
-            "UPDATE events SET state = 'done', attempts = 1, done_at = $1 WHERE (organization_id, id) IN (
-                SELECT organization_id, id FROM events WHERE state = 'pending' AND log_only = 1 ORDER BY rank, id LIMIT $2 ", $lock, ")
-             RETURNING organization_id"
-        )
-    };
-}
-
 statements! { Global;
     // What was never tried may be taken before its rank has come, if nobody else waits; what is tried again waits for its time.
-    #[sqlite] EVENT_FIRST_SQLITE = lease!(sqlite "events", "pending", " AND q.log_only = 0", " AND p.log_only = 0");
-    #[postgres] EVENT_FIRST_POSTGRES = lease!(postgres "events", "pending", " AND q.log_only = 0", " AND p.log_only = 0");
-    #[sqlite] EVENT_AGAIN_SQLITE = lease!(sqlite "events", "failed", " AND q.rank <= $1", " AND p.log_only = 0");
-    #[postgres] EVENT_AGAIN_POSTGRES = lease!(postgres "events", "failed", " AND q.rank <= $1", " AND p.log_only = 0");
-    #[sqlite] JOB_FIRST_SQLITE = lease!(sqlite "jobs", "pending", " AND q.rank <= $1", "");
-    #[postgres] JOB_FIRST_POSTGRES = lease!(postgres "jobs", "pending", " AND q.rank <= $1", "");
-    #[sqlite] JOB_AGAIN_SQLITE = lease!(sqlite "jobs", "failed", " AND q.rank <= $1", "");
-    #[postgres] JOB_AGAIN_POSTGRES = lease!(postgres "jobs", "failed", " AND q.rank <= $1", "");
-    #[sqlite] EVENT_FIRST_BACK_SQLITE = put_back!(sqlite "events", "pending", " AND q.log_only = 0");
-    #[postgres] EVENT_FIRST_BACK_POSTGRES = put_back!(postgres "events", "pending", " AND q.log_only = 0");
+    #[sqlite] EVENT_FIRST_SQLITE = lease!(sqlite "events", "pending", "");
+    #[postgres] EVENT_FIRST_POSTGRES = lease!(postgres "events", "pending", "");
+    #[sqlite] EVENT_AGAIN_SQLITE = lease!(sqlite "events", "failed", " AND q.rank <= $1");
+    #[postgres] EVENT_AGAIN_POSTGRES = lease!(postgres "events", "failed", " AND q.rank <= $1");
+    #[sqlite] JOB_FIRST_SQLITE = lease!(sqlite "jobs", "pending", " AND q.rank <= $1");
+    #[postgres] JOB_FIRST_POSTGRES = lease!(postgres "jobs", "pending", " AND q.rank <= $1");
+    #[sqlite] JOB_AGAIN_SQLITE = lease!(sqlite "jobs", "failed", " AND q.rank <= $1");
+    #[postgres] JOB_AGAIN_POSTGRES = lease!(postgres "jobs", "failed", " AND q.rank <= $1");
+    #[sqlite] EVENT_FIRST_BACK_SQLITE = put_back!(sqlite "events", "pending", "");
+    #[postgres] EVENT_FIRST_BACK_POSTGRES = put_back!(postgres "events", "pending", "");
     #[sqlite] EVENT_AGAIN_BACK_SQLITE = put_back!(sqlite "events", "failed", "");
     #[postgres] EVENT_AGAIN_BACK_POSTGRES = put_back!(postgres "events", "failed", "");
     #[sqlite] JOB_FIRST_BACK_SQLITE = put_back!(sqlite "jobs", "pending", "");
     #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
     #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
-    #[sqlite] EVENTS_LOG_SQLITE = log_events!("");
-    #[postgres] EVENTS_LOG_POSTGRES = log_events!("FOR UPDATE SKIP LOCKED");
-    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.log_only = 1"), ",
-        ", due!("events", "pending", " AND q.log_only = 0 AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1"), ",
+    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1"), ",
         ", due!("jobs", "pending", " AND q.rank <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1"));
     EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
     EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
@@ -147,12 +134,12 @@ statements! { Global;
     JOB_KIND = "SELECT kind FROM jobs WHERE organization_id = $1 AND id = $2";
     // A part for each index of what waits; what is done is never looked at.
     EVENTS_BY_ORGANIZATION = "SELECT organization_id, state, COUNT(*), MIN(next_at) FROM (
-            SELECT organization_id, state, next_at FROM events WHERE state = 'pending' AND log_only = 0
+            SELECT organization_id, state, next_at FROM events WHERE state = 'pending'
             UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'failed'
             UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'dead') e
         GROUP BY organization_id, state ORDER BY COUNT(*) DESC, organization_id, state LIMIT $1";
     QUEUE_STATE = "SELECT (SELECT COUNT(*) FROM events WHERE state = 'dead'),
-        (SELECT MIN(next_at) FROM (SELECT MIN(next_at) AS next_at FROM events WHERE state = 'pending' AND log_only = 0
+        (SELECT MIN(next_at) FROM (SELECT MIN(next_at) AS next_at FROM events WHERE state = 'pending'
             UNION ALL SELECT MIN(next_at) FROM events WHERE state = 'failed') e)";
     QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running'))
         + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running'))";
@@ -194,8 +181,6 @@ pub struct Wanted<'a> {
 /// What is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Events that are only to be entered in the log.
-    pub log: bool,
     /// Events that were never tried.
     pub events_first: bool,
     /// Events that are to be tried again.
@@ -316,20 +301,6 @@ impl GlobalTx {
         Ok(())
     }
 
-    /// Ends up to `limit` events that are only to be entered in the log; gives their organizations.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn events_log(&mut self, now: Timestamp, limit: i64) -> Result<Vec<OrgId>, StoreError> {
-        let sql = match &self.conn {
-            Conn::Sqlite(_) => EVENTS_LOG_SQLITE,
-            Conn::Postgres(_) => EVENTS_LOG_POSTGRES,
-        };
-        let rows = rows!(fetch_all, self, (String,), sql, now.millis(), limit)?;
-        let corrupt = StoreError::Corrupt { table: "events", column: "organization_id" };
-        rows.iter().map(|(org,)| OrgId::parse(org)).collect::<Option<Vec<_>>>().ok_or(corrupt)
-    }
-
     /// What kind of deed a leased job is.
     ///
     /// # Errors
@@ -344,9 +315,9 @@ impl GlobalTx {
     /// # Errors
     /// If the database refuses.
     pub async fn due(&mut self, now: Timestamp) -> Result<Due, StoreError> {
-        let (log, events_first, events_again, jobs_first, jobs_again) =
-            rows!(fetch_one, self, (bool, bool, bool, bool, bool), QUEUE_DUE, now.millis())?;
-        Ok(Due { log, events_first, events_again, jobs_first, jobs_again })
+        let (events_first, events_again, jobs_first, jobs_again) =
+            rows!(fetch_one, self, (bool, bool, bool, bool), QUEUE_DUE, now.millis())?;
+        Ok(Due { events_first, events_again, jobs_first, jobs_again })
     }
 
     /// Holds what is leased under `token` until `until`.

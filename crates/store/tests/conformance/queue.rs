@@ -318,7 +318,7 @@ both_databases! {
         assert_eq!(ids(&leases!(store, lease(untried(Queue::Events, 1), "t", w.now(), w.now()))), [ahead.id.as_str()]);
     }
 
-    async fn an_event_for_the_log_is_never_leased_and_ended_in_bulk(db: TestDb) {
+    async fn an_event_for_the_log_is_done_by_being_committed_and_can_be_handled_again(db: TestDb) {
         let (w, store) = (World::new(), &db.store);
         let shop = Shop::new(&w, store, "lark").await;
         let mut event = w.incoming(Provider::Shopify, "log", "a");
@@ -326,13 +326,13 @@ both_databases! {
         let mut tx = store.global().await.unwrap();
         assert!(tx.event_accept(&crate::common::make::route(&shop.it), &event).await.unwrap());
         tx.commit().await.unwrap();
-        let due = store.global_read().await.unwrap().due(w.now()).await.unwrap();
-        assert_eq!(due, Due { log: true, ..Due::default() });
-        assert!(lease(store, Queue::Events, "t", w.now(), 9).await.is_empty());
-        assert_eq!(leases!(store, events_log(w.now(), 9)), [shop.org.org().clone()]);
-        assert!(leases!(store, events_log(w.now(), 9)).is_empty());
-        let found = store.tenant_read(&shop.org).await.unwrap().event_find(&event.id).await.unwrap().unwrap();
-        assert_eq!((found.state, found.attempts, found.done_at), (EventState::Done, 1, Some(w.now())));
+        assert_eq!(store.global_read().await.unwrap().due(w.now()).await.unwrap(), Due::default());
+        let mut tx = store.tenant(&shop.org).await.unwrap();
+        let found = tx.event_find(&event.id).await.unwrap().unwrap();
+        assert_eq!((found.state, found.attempts, found.done_at), (EventState::Done, 0, Some(w.now())));
+        assert!(tx.event_replay(&event.id, w.now()).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(ids(&lease(store, Queue::Events, "t", w.now(), 9).await), [event.id.as_str()]);
     }
 
     async fn the_kind_of_a_leased_job_is_told_until_it_ends(db: TestDb) {

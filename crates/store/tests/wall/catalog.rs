@@ -105,7 +105,6 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "lease",
             "lease_token",
             "rank",
-            "log_only",
             // A keyed digest, which tells nothing without the organization's key.
             "body_digest",
         ],

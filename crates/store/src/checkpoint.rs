@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 use tokio::task::JoinHandle;
 
 /// How often the log is looked at while nothing is written.
@@ -19,16 +19,24 @@ const MOST: i64 = 16_384;
 
 /// The task; it ends with the last copy of this.
 #[derive(Clone, Debug)]
-pub(crate) struct Checkpoints(Arc<Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>>);
+pub(crate) struct Checkpoints {
+    task: Arc<Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>>,
+    turn: Arc<Mutex<()>>,
+}
 
 impl Checkpoints {
     /// Begins, on a connection of these options.
     pub(crate) fn start(options: SqliteConnectOptions) -> Self {
+        // That it takes long is no news: nobody waits for it.
+        let options = options.disable_statement_logging();
         let (end, mut ended) = oneshot::channel();
+        let turn = Arc::new(Mutex::new(()));
+        let turns = turn.clone();
         let task = tokio::spawn(async move {
             let (mut connection, mut pause, mut before) = (None, IDLE, 0);
             // An error means that the last copy is gone, which is an end as well.
             while tokio::time::timeout(pause, &mut ended).await.is_err() {
+                let _turn = turns.lock().await;
                 let outcome = async {
                     let connection = match &mut connection {
                         Some(open) => open,
@@ -52,12 +60,17 @@ impl Checkpoints {
                 let _ = open.close().await;
             }
         });
-        Self(Arc::new(Mutex::new(Some((end, task)))))
+        Self { task: Arc::new(Mutex::new(Some((end, task)))), turn }
+    }
+
+    /// Nothing is written back as long as what this gives is held: somebody else does it.
+    pub(crate) async fn rest(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Ends, and waits for it.
     pub(crate) async fn end(&self) {
-        if let Some((end, task)) = self.0.lock().await.take() {
+        if let Some((end, task)) = self.task.lock().await.take() {
             let _ = end.send(());
             let _ = task.await;
         }

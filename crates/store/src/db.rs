@@ -271,7 +271,8 @@ impl Store {
     /// # Errors
     /// If the database refuses, or the disk has no room for a second file.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
-        let Pools::Sqlite { write, .. } = &self.pools else { return Ok(true) };
+        let Pools::Sqlite { write, checkpoints, .. } = &self.pools else { return Ok(true) };
+        let _resting = checkpoints.rest().await;
         let mut connection = write.acquire().await?;
         sqlx::query("VACUUM").execute(&mut *connection).await?;
         // Writers wait while this waits for readers: not for long.

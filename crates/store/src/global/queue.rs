@@ -100,15 +100,16 @@ macro_rules! due {
 }
 
 statements! { Global;
-    // What was never tried may be taken before its rank has come, if nobody else waits; what is tried again waits for its time.
+    // What is due may be taken before its rank has come, if nobody else waits. What was put back is found within its minute;
+    // further on stands only what is not due, which need not be read.
     #[sqlite] EVENT_FIRST_SQLITE = lease!(sqlite "events", "pending", "");
     #[postgres] EVENT_FIRST_POSTGRES = lease!(postgres "events", "pending", "");
-    #[sqlite] EVENT_AGAIN_SQLITE = lease!(sqlite "events", "failed", " AND q.rank <= $1");
-    #[postgres] EVENT_AGAIN_POSTGRES = lease!(postgres "events", "failed", " AND q.rank <= $1");
-    #[sqlite] JOB_FIRST_SQLITE = lease!(sqlite "jobs", "pending", " AND q.rank <= $1");
-    #[postgres] JOB_FIRST_POSTGRES = lease!(postgres "jobs", "pending", " AND q.rank <= $1");
-    #[sqlite] JOB_AGAIN_SQLITE = lease!(sqlite "jobs", "failed", " AND q.rank <= $1");
-    #[postgres] JOB_AGAIN_POSTGRES = lease!(postgres "jobs", "failed", " AND q.rank <= $1");
+    #[sqlite] EVENT_AGAIN_SQLITE = lease!(sqlite "events", "failed", " AND q.rank <= $1 + 60000");
+    #[postgres] EVENT_AGAIN_POSTGRES = lease!(postgres "events", "failed", " AND q.rank <= $1 + 60000");
+    #[sqlite] JOB_FIRST_SQLITE = lease!(sqlite "jobs", "pending", " AND q.rank <= $1 + 60000");
+    #[postgres] JOB_FIRST_POSTGRES = lease!(postgres "jobs", "pending", " AND q.rank <= $1 + 60000");
+    #[sqlite] JOB_AGAIN_SQLITE = lease!(sqlite "jobs", "failed", " AND q.rank <= $1 + 60000");
+    #[postgres] JOB_AGAIN_POSTGRES = lease!(postgres "jobs", "failed", " AND q.rank <= $1 + 60000");
     #[sqlite] EVENT_FIRST_BACK_SQLITE = put_back!(sqlite "events", "pending", "");
     #[postgres] EVENT_FIRST_BACK_POSTGRES = put_back!(postgres "events", "pending", "");
     #[sqlite] EVENT_AGAIN_BACK_SQLITE = put_back!(sqlite "events", "failed", "");
@@ -117,8 +118,8 @@ statements! { Global;
     #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
     #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
-    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1"), ",
-        ", due!("jobs", "pending", " AND q.rank <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1"));
+    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
+        ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
     EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
     EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";

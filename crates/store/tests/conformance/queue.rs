@@ -297,11 +297,12 @@ both_databases! {
             let busy = [lark.org.org().clone()];
             let wanted = Wanted { busy: &busy, ..wanted };
             assert!(leases!(store, lease(wanted, "t", now, now.plus_secs(60))).is_empty());
-            // What was passed over is out of the way for a minute, and not lost.
-            assert!(!is_due(store, Queue::Jobs, now).await);
-            let later = now.plus_secs(60);
-            let wanted = Wanted { busy: &[], each: 99, limit: 99, ..wanted };
-            assert_eq!(leases!(store, lease(wanted, "t", later, later)).len(), 18);
+            // What was passed over stands behind others for a minute, and is taken at once when nobody else waits.
+            let late = ash.queue(&w, store, queue, "b").await;
+            let wanted = Wanted { busy: &[], each: 99, limit: 1, ..wanted };
+            assert_eq!(ids(&leases!(store, lease(wanted, "t", now, now))), [&late]);
+            let wanted = Wanted { limit: 99, ..wanted };
+            assert_eq!(leases!(store, lease(wanted, "t", now, now)).len(), 18);
         }
     }
 

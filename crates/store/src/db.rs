@@ -9,7 +9,7 @@ use agenstack_core::id::OrgId;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -77,8 +77,12 @@ impl Store {
                 // Whatever was erased is gone from the log, too, once the log is written back: no old tail stays.
                 .pragma("journal_size_limit", "0")
                 .busy_timeout(ACQUIRE);
-            let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
-            let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+            // On a full disk SQLite ends a transaction by itself, and the driver believes in it for ever: it would begin no
+            // other one on the only connection that writes. Such a connection is let go.
+            let pool = SqlitePoolOptions::new()
+                .acquire_timeout(ACQUIRE)
+                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
+            let (write, read) = (pool.clone().max_connections(1), pool.max_connections(4));
             let write = write.connect_with(options.clone()).await?;
             Pools::Sqlite { write, read: read.connect_with(options).await? }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {

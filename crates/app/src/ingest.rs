@@ -104,7 +104,7 @@ struct Part {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
-    app.metrics().delivered(Provider::Shopify, from_shopify(app, ctx, headers, body).await)
+    app.metrics().delivered(Provider::Shopify, in_time(from_shopify(app, ctx, headers, body)).await)
 }
 
 async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
@@ -154,7 +154,7 @@ fn order_key(topic: &str, body: &Value, shop: &str) -> String {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
-    app.metrics().delivered(Provider::Messenger, from_messenger(app, ctx, headers, body).await)
+    app.metrics().delivered(Provider::Messenger, in_time(from_messenger(app, ctx, headers, body)).await)
 }
 
 async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
@@ -203,7 +203,8 @@ pub async fn kustomer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Accepted, Refused> {
-    app.metrics().delivered(Provider::Kustomer, from_kustomer(app, ctx, integration, headers, body).await)
+    app.metrics()
+        .delivered(Provider::Kustomer, in_time(from_kustomer(app, ctx, integration, headers, body)).await)
 }
 
 async fn from_kustomer(
@@ -258,10 +259,15 @@ pub fn messenger_challenge(app: &App, raw_query: &str) -> Result<Option<String>,
 
 /// How often a part is routed anew whose connection changed between the look-up and the commit.
 const TRIES: usize = 3;
-/// How long a delivery waits for its commit: the providers hang up after five seconds.
+/// How long a delivery waits for its commit, and for what is looked up before: the providers hang up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// A signed body is known again for this long, and for up to twice as long (`shopify.md` 2.3).
 const WINDOW_SECS: i64 = 86_400;
+
+/// What is not done in time comes again; what is committed after that was committed, and is there already then.
+async fn in_time(accepting: impl Future<Output = Result<Accepted, Refused>>) -> Result<Accepted, Refused> {
+    tokio::time::timeout(PATIENCE, accepting).await.unwrap_or(Err(Refused::Busy))
+}
 
 /// Commits the parts, each for the owner of its account, and wakes the worker. All or nothing.
 async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> Result<Accepted, Refused> {
@@ -307,8 +313,7 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part>) -> R
             break;
         }
         let unrouted = delivery.unrouted.len();
-        let committed = tokio::time::timeout(PATIENCE, app.committer().commit(delivery));
-        let committed = committed.await.map_err(|_| Refused::Busy)?.map_err(|e| match e {
+        let committed = app.committer().commit(delivery).await.map_err(|e| match e {
             NotCommitted::Full => Refused::Busy,
             NotCommitted::Store(error) => Refused::NotCommitted(error),
         })?;

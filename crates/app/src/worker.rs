@@ -277,16 +277,12 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
 async fn work(app: App, token: Token, queue: Queue, leased: Leased) {
     let attempts = leased.attempts;
     let org = OrgCtx::from_queue(app.ctx(Actor::Worker), &leased.queued_for);
-    // A task of its own: a handler that panics fails its row and nobody else's.
-    let work = tokio::spawn({
+    let work = {
         let (app, org, token, id) = (app.clone(), org.clone(), token.clone(), leased.id.clone());
         async move { perform(&app, &org, queue, &id, &token).await }
-    });
-    let name = name(queue);
-    let error = match work.await {
-        Ok(Ok(())) => return app.metrics().attempted(name, Attempted::Done, 1),
-        Ok(Err(error)) => error,
-        Err(panic) => AppError::Internal(Box::new(panic)),
+    };
+    let Err(error) = apart(work).await else {
+        return app.metrics().attempted(name(queue), Attempted::Done, 1);
     };
     if let Err(error) = failed(&app, &org, queue, &leased.id, &token, attempts, &error).await {
         tracing::warn!(%error, row = leased.id, "a failure could not be recorded; the lease runs out by itself");
@@ -299,6 +295,11 @@ fn name(queue: Queue) -> &'static str {
         Queue::Events => "events",
         Queue::Jobs => "jobs",
     }
+}
+
+/// In a task of its own: a handler that panics fails its row and nobody else's.
+async fn apart(work: impl Future<Output = Result<(), AppError>> + Send + 'static) -> Result<(), AppError> {
+    tokio::spawn(work).await.unwrap_or_else(|panic| Err(AppError::Internal(Box::new(panic))))
 }
 
 async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token) -> Result<(), AppError> {
@@ -329,9 +330,8 @@ async fn failed(
         app.metrics().attempted(name, Attempted::LeaseLost, 1);
         return Ok(());
     }
-    let again = error.is_retryable() && attempts < MAX_ATTEMPTS;
-    let (state, outcome) =
-        if again { (EventState::Failed, Attempted::Failed) } else { (EventState::Dead, Attempted::Dead) };
+    let state = state_after(error, attempts);
+    let outcome = if state == EventState::Failed { Attempted::Failed } else { Attempted::Dead };
     app.metrics().attempted(name, outcome, 1);
     let next_at = next_attempt(app, attempts, error);
     tracing::warn!(org.id = %org.org(), row = id, attempts, state = state.as_str(), code = error.code(), error = ?error, "a row failed");
@@ -353,6 +353,10 @@ async fn failed(
     tx.commit().await?;
     app.live().changed(org.org(), crate::live::Topic::Events);
     Ok(())
+}
+
+fn state_after(error: &AppError, attempts: i64) -> EventState {
+    if error.is_retryable() && attempts < MAX_ATTEMPTS { EventState::Failed } else { EventState::Dead }
 }
 
 /// Never before the provider said; jitter is only added.
@@ -434,4 +438,20 @@ pub async fn tidy_up(app: &App) {
         tracing::warn!(%error, "exports of privacy requests could not be forgotten");
     }
     app.limits().sweep();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_fails_its_row_which_is_tried_again_and_given_up_at_last() {
+        let error = apart(async { panic!("a handler of this test") }).await.unwrap_err();
+        assert!(matches!(error, AppError::Internal(_)) && error.is_retryable(), "{error:?}");
+        // What people read of it says nothing of the inside.
+        assert!(!error.to_string().contains("handler of this test"), "{error}");
+        assert_eq!(state_after(&error, MAX_ATTEMPTS - 1), EventState::Failed);
+        assert_eq!(state_after(&error, MAX_ATTEMPTS), EventState::Dead);
+        assert!(apart(async { Ok(()) }).await.is_ok());
+    }
 }

@@ -1,6 +1,7 @@
 //! The one way from bytes to JSON, for verifying, routing and handling alike.
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The bytes are not JSON. Says nothing of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,12 +58,24 @@ pub(crate) fn text(value: &Value, pointer: &str) -> Option<String> {
 }
 
 /// A value as an id or text: a non-empty string or a whole number.
+///
+/// JSON may hold a NUL and PostgreSQL's text may not: one such id would keep a whole delivery from being stored, again and
+/// again. It is read as U+FFFD, as half a surrogate pair is.
 pub(crate) fn as_text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::String(text) if !text.is_empty() => Some(text.replace('\0', "\u{fffd}")),
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Longer ids are kept as their digest: a key of the database has a bound, and what cannot be stored comes again for ever.
+const LONGEST_ID: usize = 256;
+
+/// An id at a JSON pointer.
+pub(crate) fn id(value: &Value, pointer: &str) -> Option<String> {
+    let id = text(value, pointer)?;
+    Some(if id.len() <= LONGEST_ID { id } else { format!("sha256:{}", hex::encode(Sha256::digest(id))) })
 }
 
 /// A whole number that may be written as text.
@@ -91,6 +104,18 @@ mod tests {
             parse(body).unwrap(),
             json!({"a": "cut \u{fffd}", "b": "whole \u{1f600}", "c": "back \\ud83d", "d": "\u{fffd}"})
         );
+    }
+
+    #[test]
+    fn an_id_can_be_stored_whatever_it_holds() {
+        let (long, longer) = ("a".repeat(256), "a".repeat(257));
+        let value =
+            json!({"nul": "a\0b", "number": 7, "long": long, "longer": longer, "empty": "", "list": []});
+        assert_eq!(id(&value, "/nul").as_deref(), Some("a\u{fffd}b"));
+        assert_eq!(id(&value, "/number").as_deref(), Some("7"));
+        assert_eq!(id(&value, "/long"), Some(long));
+        assert_eq!(id(&value, "/longer").map(|id| id.len()), Some("sha256:".len() + 64));
+        assert_eq!((id(&value, "/empty"), id(&value, "/list")), (None, None));
     }
 
     #[test]

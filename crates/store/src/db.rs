@@ -13,7 +13,7 @@ use agenstack_core::integration::Provider;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,9 +112,14 @@ impl Store {
                 // Somebody else writes the log back: a writer that did would let everybody behind it wait.
                 .pragma("wal_autocheckpoint", "0")
                 .busy_timeout(ACQUIRE);
-            // A connection to a file does not break while nobody looks: asking it each time would only cost time.
-            let pool = || SqlitePoolOptions::new().test_before_acquire(false).acquire_timeout(ACQUIRE);
-            let (write, read) = (pool().max_connections(1), pool().max_connections(4));
+            // A connection to a file does not break while nobody looks: asking it each time would only cost time. But on a full
+            // disk SQLite ends a transaction by itself, and the driver believes in it for ever: it would begin no other one on
+            // the only connection that writes. Such a connection is let go.
+            let pool = SqlitePoolOptions::new()
+                .test_before_acquire(false)
+                .acquire_timeout(ACQUIRE)
+                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
+            let (write, read) = (pool.clone().max_connections(1), pool.max_connections(4));
             let write = write.connect_with(options.clone()).await?;
             let read = read.connect_with(options.clone()).await?;
             Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }

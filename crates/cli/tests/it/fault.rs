@@ -3,13 +3,16 @@
 
 mod cluster;
 mod disk;
+mod full;
 mod kill;
 mod ledger;
 mod load;
 mod node;
 mod outage;
+mod poison;
 mod power;
 mod proxy;
+mod replay;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};
 

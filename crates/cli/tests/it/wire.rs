@@ -88,6 +88,15 @@ pub fn shopify_signature(scene: &Scene, body: &str) -> String {
 
 /// The same by any secret.
 pub fn shopify_signature_by(secret: &str, body: &str) -> String {
+    signature_of(secret, body.as_bytes())
+}
+
+/// The same of bytes that are no text.
+pub fn shopify_signature_of(scene: &Scene, body: &[u8]) -> String {
+    signature_of(&scene.settings.shopify_api_secret, body)
+}
+
+fn signature_of(secret: &str, body: &[u8]) -> String {
     use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(mac(secret, body.as_bytes()))
+    base64::engine::general_purpose::STANDARD.encode(mac(secret, body))
 }

@@ -60,9 +60,9 @@ impl Kustomer {
         let name = json::text(body, "/name")?;
         let mut words = name.split('.').skip(1);
         let (about, deed) = (words.next()?, words.next()?);
-        let related = |what: &str| json::text(body, &format!("/data/relationships/{what}/data/id"));
+        let related = |what: &str| json::id(body, &format!("/data/relationships/{what}/data/id"));
         let attribute = |what: &str| json::text(body, &format!("/data/attributes/{what}"));
-        let data_id = json::text(body, "/data/id").or_else(|| json::text(body, "/dataId"))?;
+        let data_id = json::id(body, "/data/id").or_else(|| json::id(body, "/dataId"))?;
         let own = |what: &str| if about == what { Some(data_id.clone()) } else { related(what) };
         let is_message = about == "message";
         let direction = match attribute("direction").as_deref() {
@@ -71,7 +71,7 @@ impl Kustomer {
             _ => None,
         };
         Some(KustomerEvent {
-            id: json::text(body, "/id")?,
+            id: json::id(body, "/id")?,
             org: json::text(body, "/org").or_else(|| json::text(body, "/orgId"))?,
             conversation_id: own("conversation"),
             customer_id: own("customer"),

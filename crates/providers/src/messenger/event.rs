@@ -8,8 +8,6 @@ use sha2::{Digest, Sha256};
 
 /// A number below this is seconds, not milliseconds (2.2: samples show both): 1973 in one, 5138 in the other.
 const LEAST_MILLIS: i64 = 100_000_000_000;
-/// Longer ids are kept as their digest, so that a key has a bound.
-const LONGEST_MID: usize = 256;
 
 /// One event of one Page.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,19 +89,19 @@ const KEYS: [&str; 16] = [
 ];
 
 fn event(page: &PageId, channel: &'static str, entry: &Value, item: &Value) -> MessagingEvent {
-    let user_ref = json::text(item, "/sender/user_ref");
-    let sender_id = json::text(item, "/sender/id");
+    let user_ref = json::id(item, "/sender/user_ref");
+    let sender_id = json::id(item, "/sender/id");
     let is_user_ref = sender_id.is_none() && user_ref.is_some();
     let sender = sender_id.or(user_ref);
     // Some echoes are known only by who sent them (2.7 no. 2).
     let by_page = sender.as_deref() == Some(page.as_str());
     let (kind, of) = kind(item, by_page);
     let is_echo = kind == "echo";
-    let psid = if is_echo || by_page { json::text(item, "/recipient/id") } else { sender.clone() };
+    let psid = if is_echo || by_page { json::id(item, "/recipient/id") } else { sender.clone() };
     let of = of.unwrap_or(&Value::Null);
     let is_input = matches!(kind, "message.text" | "message.quick_reply" | "message.attachment" | "postback");
     let timestamp = instant(item.get("timestamp")).or_else(|| instant(entry.get("time")));
-    let mid = json::text(of, "/mid");
+    let mid = json::id(of, "/mid");
     let postback = |name: &str| if kind == "postback" { json::text(of, name) } else { None };
     MessagingEvent {
         page_id: page.clone(),
@@ -182,10 +180,7 @@ fn dedup_key(
     let owns_mid = matches!(kind, "echo" | "postback") || kind.starts_with("message.");
     // Deleting a message names the message's own id.
     if let (Some(mid), true) = (mid.filter(|_| kind != "message.deleted"), owns_mid) {
-        return match mid.len() {
-            ..=LONGEST_MID => format!("{page}:{mid}"),
-            _ => format!("{page}:sha256:{}", hex::encode(Sha256::digest(mid))),
-        };
+        return format!("{page}:{mid}");
     }
     let content = hex::encode(&Sha256::digest(item.to_string())[..16]);
     let at = at.map_or(0, Timestamp::millis);

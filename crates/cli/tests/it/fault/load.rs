@@ -23,7 +23,8 @@ pub struct Load {
     http: Client,
     settings: Settings,
     nodes: Vec<String>,
-    organizations: usize,
+    /// The first of them, and how many.
+    organizations: (usize, usize),
     pub ledger: Ledger,
     over: AtomicBool,
     next: AtomicUsize,
@@ -37,6 +38,11 @@ pub struct Running {
 
 impl Load {
     pub fn new(stage: &Stage, nodes: &[Node], organizations: usize) -> Arc<Self> {
+        Self::to(stage, nodes, (1, organizations))
+    }
+
+    /// For so many organizations from a later one on.
+    pub fn to(stage: &Stage, nodes: &[Node], organizations: (usize, usize)) -> Arc<Self> {
         Arc::new(Self {
             http: client(),
             settings: stage.settings.clone(),
@@ -52,7 +58,7 @@ impl Load {
     pub fn run(self: Arc<Self>, lines: usize) -> Running {
         let mut all = JoinSet::new();
         for line in 0..lines {
-            let load = self.clone();
+            let (load, line) = (self.clone(), line + 1_000 * (self.organizations.0 - 1));
             all.spawn(async move {
                 let mut n = 0;
                 while !load.over.load(Ordering::SeqCst) {
@@ -87,7 +93,8 @@ impl Load {
 
     /// Sends the next delivery of a line until it is acknowledged: of four, one holds two messages and one is an order.
     async fn send(&self, line: usize, n: &mut usize) {
-        let organization = line % self.organizations + 1;
+        let (from, organizations) = self.organizations;
+        let organization = from + line % organizations;
         let first = *n;
         if first % 4 == 3 {
             let body = format!(r#"{{"id":{line},"name":"{first}"}}"#);

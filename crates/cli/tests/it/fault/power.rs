@@ -10,20 +10,20 @@ use super::{Dice, tell, times};
 use agenstack_store::Store;
 use std::time::Duration;
 
-const ORGANIZATIONS: usize = 5;
-const LINES: usize = 16;
+pub const ORGANIZATIONS: usize = 5;
+pub const LINES: usize = 16;
 
 /// A machine: a disk, a database on it, and a node.
-struct Machine {
-    disk: Disk,
+pub struct Machine {
+    pub disk: Disk,
     cluster: Option<Cluster>,
-    stage: Stage,
-    node: Vec<Node>,
+    pub stage: Stage,
+    pub node: Vec<Node>,
     url: String,
 }
 
 impl Machine {
-    async fn on_sqlite() -> Self {
+    pub async fn on_sqlite() -> Self {
         let disk = Disk::new();
         let url = format!("sqlite://{}", disk.files().join("agenstack.db").display());
         let mut stage = Stage::new(&url, ORGANIZATIONS).await;
@@ -32,7 +32,7 @@ impl Machine {
         Self { disk, cluster: None, stage, node, url }
     }
 
-    async fn on_postgres(settings: &[&'static str]) -> Self {
+    pub async fn on_postgres(settings: &[&'static str]) -> Self {
         let disk = Disk::new();
         let cluster = Cluster::new(Some(disk.files().join("data")), disk.environment(), settings).await;
         let url = cluster.url();
@@ -56,7 +56,7 @@ impl Machine {
         loss
     }
 
-    async fn store(&self) -> Store {
+    pub async fn store(&self) -> Store {
         Store::connect(&self.url).await.expect("the database opens")
     }
 }

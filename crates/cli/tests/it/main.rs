@@ -24,6 +24,7 @@ mod ownership;
 mod privacy;
 mod race;
 mod refusal;
+mod replay;
 mod rotation;
 mod route;
 mod scene;

@@ -17,10 +17,13 @@ const BUSY: Duration = Duration::from_millis(50);
 /// Pages of the log from which on writers wait for its end: 64 MiB.
 const MOST: i64 = 16_384;
 
+/// The task and the way to end it.
+type Task = (oneshot::Sender<()>, JoinHandle<()>);
+
 /// The task; it ends with the last copy of this.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
-    task: Arc<Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>>,
+    task: Arc<Mutex<Option<Task>>>,
     turn: Arc<Mutex<()>>,
 }
 

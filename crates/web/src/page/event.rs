@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::event as deed;
 use agenstack_core::clock::Timestamp;
-use agenstack_core::event::{Event, Replay, ReplayStatus};
+use agenstack_core::event::{Event, EventState, Replay, ReplayStatus};
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::{Path, State};
@@ -80,7 +80,11 @@ fn progress(r: &Replay, now: Timestamp) -> Progress {
     };
     Progress {
         id: r.id.as_str().to_owned(),
-        what: format!("{} events, {kind}", r.state.as_str()),
+        what: match r.state {
+            EventState::Done => format!("Events that were done, {kind}"),
+            EventState::Failed => format!("Events that failed, {kind}"),
+            _ => format!("Dead events, {kind}"),
+        },
         status: r.status.as_str(),
         done: r.done,
         total: r.total,

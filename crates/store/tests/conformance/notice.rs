@@ -18,7 +18,7 @@ async fn on_postgres_an_account_that_changes_hands_is_told_when_it_is_committed_
     let (org, _) = w.organization(&db.store, "Lark").await;
     let mut notices = db.store.notices().await.unwrap().unwrap();
     let mut undone = db.store.tenant(&org).await.unwrap();
-    undone.tell_account(Provider::Shopify, "undone.myshopify.com");
+    undone.tell_account(Provider::Shopify, "ash.myshopify.com");
     drop(undone);
     let mut done = db.store.tenant(&org).await.unwrap();
     done.tell_account(Provider::Shopify, "lark.myshopify.com");

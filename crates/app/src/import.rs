@@ -5,7 +5,7 @@
 //! from. Everything is found again by the name it came under, so that a repeat changes nothing and one that was killed is
 //! simply run again. A dry run goes the same way and undoes each transaction.
 //!
-//! Look first at [`plan`], where the rules are, then at [`apply`].
+//! Look first at `plan`, where the rules are, then at `apply`.
 
 mod apply;
 pub mod brought;

@@ -249,6 +249,15 @@ pub async fn inversions(store: &Store) -> (usize, usize) {
         (conversation, n)
     };
     let messages: Vec<(String, i64)> = messages.await.into_iter().map(order).collect();
+    for pair in messages.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[0].1 > pair[1].1) {
+        let sql = format!(
+            "SELECT m.external_id || ' ' || m.id || ' ' || e.id || ' ' || e.attempts, e.received_at || ' ' || e.done_at, m.created_at
+             FROM messages m JOIN events e ON e.organization_id = m.organization_id AND e.external_id = m.external_id
+             WHERE m.conversation_id = '{}' AND m.author = 'customer' ORDER BY m.id",
+            pair[0].0
+        );
+        tell(&format!("out of order: {:#?}", rows(store, &sql).await));
+    }
     let events: Vec<(String, i64)> = events.await.into_iter().map(|(key, _, at)| (key, at)).collect();
     (falls(&messages), falls(&events))
 }

@@ -160,24 +160,20 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     let mut sealing: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
-        match take(&app, &mut at_work).await {
-            Ok(false) => {}
-            // There may be more.
-            Ok(true) => {
-                while let Some(done) = at_work.tasks.try_join_next() {
-                    at_work.ended(done);
-                }
-                if at_work.free() > 0 {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the queue could not be read"),
+        let more = take(&app, &mut at_work).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the queue could not be read");
+            false
+        });
+        while let Some(done) = at_work.tasks.try_join_next() {
+            at_work.ended(done);
         }
+        // Whoever waits for this loop has a turn in each round, also while there is always more to do: leases are extended and
+        // an end is heard.
         tokio::select! {
             () = &mut shutdown => break,
             () = app.wake_up().notified(), if at_work.free() > 0 => {}
             _ = poll.tick(), if at_work.free() > 0 => {}
+            () = tokio::task::yield_now(), if more && at_work.free() > 0 => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
             _ = tidy.tick() => tidy_up(&app).await,

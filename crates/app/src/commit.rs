@@ -9,18 +9,19 @@ use agenstack_core::clock::{Clock, Timestamp};
 use agenstack_core::id::{EventId, IntegrationId};
 use agenstack_store::error::Kind;
 use agenstack_store::global::inbox::{Addressed, Incoming};
-use agenstack_store::{Store, StoreError};
+use agenstack_store::{Held, Store, StoreError};
+use futures::FutureExt;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Deliveries that may wait.
 const WAITING: usize = 1_024;
 /// Events of one transaction. What waits beyond them is the next one's.
 const BATCH: usize = 256;
 /// Connections whose last event is noted in one transaction; the others' turn comes with the next ones.
-const SEEN: usize = 32;
+const SEEN: usize = 8;
 /// Connections that are remembered as noted, at most. One is noted once a minute; what is forgotten is noted again.
 const NOTED: usize = 20_000;
 const NOTED_MILLIS: i64 = 60_000;
@@ -59,40 +60,48 @@ struct Asked {
     answer: oneshot::Sender<Result<Committed, NotCommitted>>,
 }
 
-/// The way to the task.
+/// The way to the tasks.
 #[derive(Debug)]
 pub(crate) struct Committer(mpsc::Sender<Asked>);
 
+/// What waits, for whichever task is free.
+struct Queue {
+    waiting: mpsc::Receiver<Asked>,
+    seen: Seen,
+}
+
 impl Committer {
-    /// Starts the task; it ends when this is dropped and what waits is committed.
+    /// Starts the tasks; they end when this is dropped and what waits is committed.
     pub(crate) fn start(store: Store, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let (asked, mut waiting) = mpsc::channel::<Asked>(WAITING);
+        let (asked, waiting) = mpsc::channel::<Asked>(WAITING);
+        let queue = Arc::new(Mutex::new(Queue { waiting, seen: Seen::default() }));
         // PostgreSQL writes one group while the next is on its way; SQLite has one writer.
-        let at_once = Arc::new(Semaphore::new(if store.kind() == "postgres" { 2 } else { 1 }));
-        tokio::spawn(async move {
-            let mut seen = Seen::default();
-            while let Ok(place) = at_once.clone().acquire_owned().await
-                && let Some(first) = waiting.recv().await
-            {
-                let mut events = first.delivery.owned.len() + first.delivery.unrouted.len();
-                let mut batch = vec![first];
-                while events < BATCH
-                    && let Ok(next) = waiting.try_recv()
-                {
-                    events += next.delivery.owned.len() + next.delivery.unrouted.len();
-                    batch.push(next);
-                }
-                let (store, metrics, now) = (store.clone(), metrics.clone(), clock.now());
-                let noted = seen.take(&batch, now);
-                // A task of its own: were it to panic, its deliveries would come again, and the next would go on.
-                tokio::spawn(async move {
-                    let begun = Instant::now();
-                    commit(&store, now, batch, &noted).await;
+        let at_once = if store.kind() == "postgres" { 2 } else { 1 };
+        for _ in 0..at_once {
+            let (store, clock, metrics, queue) =
+                (store.clone(), clock.clone(), metrics.clone(), queue.clone());
+            tokio::spawn(async move {
+                let mut held = Held::default();
+                loop {
+                    let (batch, noted) = {
+                        let mut queue = queue.lock().await;
+                        if queue.waiting.is_empty() {
+                            held.let_go();
+                        }
+                        let Some(batch) = queue.next().await else { break };
+                        let noted = queue.seen.take(&batch, clock.now());
+                        (batch, noted)
+                    };
+                    let (events, begun) = (batch.iter().map(|a| a.delivery.len()).sum(), Instant::now());
+                    // Were this to panic, its deliveries would come again, and the next would go on.
+                    let committing = commit(&store, &mut held, clock.now(), batch, &noted);
+                    if std::panic::AssertUnwindSafe(committing).catch_unwind().await.is_err() {
+                        held = Held::default();
+                    }
                     metrics.committed(events, begun.elapsed());
-                    drop(place);
-                });
-            }
-        });
+                }
+            });
+        }
         Self(asked)
     }
 
@@ -105,6 +114,28 @@ impl Committer {
         self.0.try_send(Asked { delivery, answer }).map_err(|_| NotCommitted::Full)?;
         // The task answers everybody; that it is gone means that it, or the process, has failed.
         told.await.unwrap_or(Err(NotCommitted::Full))
+    }
+}
+
+impl Delivery {
+    fn len(&self) -> usize {
+        self.owned.len() + self.unrouted.len()
+    }
+}
+
+impl Queue {
+    /// All that waits, up to a bound; when nothing does, the first that comes. `None` when nothing can come any more.
+    async fn next(&mut self) -> Option<Vec<Asked>> {
+        let first = self.waiting.recv().await?;
+        let mut events = first.delivery.len();
+        let mut batch = vec![first];
+        while events < BATCH
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            events += next.delivery.len();
+            batch.push(next);
+        }
+        Some(batch)
     }
 }
 
@@ -142,16 +173,33 @@ impl Seen {
     }
 }
 
-async fn commit(store: &Store, now: Timestamp, batch: Vec<Asked>, seen: &[IntegrationId]) {
+/// What goes to owners alone is committed in one step. What nobody owns, which is rare, takes several, and has a transaction of
+/// its own.
+async fn commit(store: &Store, held: &mut Held, now: Timestamp, batch: Vec<Asked>, seen: &[IntegrationId]) {
+    let (owned, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|a| a.delivery.unrouted.is_empty());
+    let (first, second) = if owned.is_empty() { (others, owned) } else { (owned, others) };
+    commit_alike(store, held, now, first, seen).await;
+    if !second.is_empty() {
+        commit_alike(store, held, now, second, &[]).await;
+    }
+}
+
+async fn commit_alike(
+    store: &Store,
+    held: &mut Held,
+    now: Timestamp,
+    batch: Vec<Asked>,
+    seen: &[IntegrationId],
+) {
     let (deliveries, answers): (Vec<Delivery>, Vec<_>) =
         batch.into_iter().map(|a| (a.delivery, a.answer)).unzip();
-    let outcomes = match together(store, now, &deliveries, seen).await {
+    let outcomes = match together(store, held, now, &deliveries, seen).await {
         Ok(all) => all.into_iter().map(Ok).collect(),
         Err(error) if deliveries.len() > 1 && error.kind() != Kind::Unavailable => {
             // One of them spoils it for all: each on its own, so that only that one is refused.
             let mut outcomes = Vec::with_capacity(deliveries.len());
             for one in &deliveries {
-                let alone = together(store, now, std::slice::from_ref(one), &[]).await;
+                let alone = together(store, held, now, std::slice::from_ref(one), &[]).await;
                 let alone = alone.map(|mut all| all.pop().unwrap_or_default());
                 outcomes.push(alone.map_err(|e| NotCommitted::Store(Arc::new(e))));
             }
@@ -162,36 +210,44 @@ async fn commit(store: &Store, now: Timestamp, batch: Vec<Asked>, seen: &[Integr
             deliveries.iter().map(|_| Err(NotCommitted::Store(error.clone()))).collect::<Vec<_>>()
         }
     };
-    for (answer, outcome) in answers.into_iter().zip(outcomes) {
-        // Nobody waits any more: the provider has hung up, and finds it there when it comes again.
-        let _ = answer.send(outcome);
-    }
+    // Apart, so that the next transaction does not wait for all that is to be woken.
+    tokio::spawn(async move {
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Nobody waits any more: the provider has hung up, and finds it there when it comes again.
+            let _ = answer.send(outcome);
+        }
+    });
 }
 
 /// All of them in one transaction.
 async fn together(
     store: &Store,
+    held: &mut Held,
     now: Timestamp,
     deliveries: &[Delivery],
     seen: &[IntegrationId],
 ) -> Result<Vec<Committed>, StoreError> {
-    let all: Vec<Addressed> = deliveries.iter().flat_map(|d| d.owned.iter().cloned()).collect();
-    let mut tx = store.global().await?;
-    let new = if all.is_empty() { BTreeSet::new() } else { tx.events_accept(&all).await? };
-    if !seen.is_empty() {
-        tx.routes_seen(seen, now).await?;
-    }
-    let mut outcomes = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let mut committed = Committed {
-            owned: delivery.owned.iter().map(|a| a.event.id.clone()).filter(|id| new.contains(id)).collect(),
-            unrouted: 0,
-        };
-        for (account, event) in &delivery.unrouted {
-            committed.unrouted += usize::from(tx.unrouted_add(account, event).await?);
+    let all: Vec<&Addressed> = deliveries.iter().flat_map(|d| &d.owned).collect();
+    let mut unrouted = vec![0; deliveries.len()];
+    let new = if deliveries.iter().all(|d| d.unrouted.is_empty()) {
+        store.events_commit(held, &all, seen, now).await?
+    } else {
+        held.let_go();
+        let mut tx = store.global().await?;
+        let new = if all.is_empty() { BTreeSet::new() } else { tx.events_accept(&all).await? };
+        if !seen.is_empty() {
+            tx.routes_seen(seen, now).await?;
         }
-        outcomes.push(committed);
-    }
-    tx.commit().await?;
-    Ok(outcomes)
+        for (delivery, added) in deliveries.iter().zip(&mut unrouted) {
+            for (account, event) in &delivery.unrouted {
+                *added += usize::from(tx.unrouted_add(account, event).await?);
+            }
+        }
+        tx.commit().await?;
+        new
+    };
+    let ids =
+        |d: &Delivery| d.owned.iter().map(|a| a.event.id.clone()).filter(|id| new.contains(id)).collect();
+    let each = deliveries.iter().zip(unrouted);
+    Ok(each.map(|(delivery, unrouted)| Committed { owned: ids(delivery), unrouted }).collect())
 }

@@ -21,7 +21,12 @@ use zeroize::Zeroizing;
 /// How long a data key seals before another follows: 90 days.
 pub const RENEW_SECS: i64 = 90 * 86_400;
 
-/// Opens and caches data keys: at most 10,000, for at most five minutes. Keyed by organization and key.
+/// Organizations whose newest keys are remembered, at most. One is about 500 bytes, and as much as a look-up for each delivery.
+const NEWEST: u64 = 100_000;
+/// Other keys that are remembered, at most: few organizations have some.
+const FORMER: u64 = 10_000;
+
+/// Opens and caches data keys for at most five minutes: the newest of each organization, and others by their names.
 pub struct Keyring {
     store: Store,
     vault: Vault,
@@ -42,7 +47,6 @@ pub async fn opens(app: &crate::App, org: &OrgId) -> bool {
 impl Keyring {
     /// Remembers nothing yet.
     pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let cache = || Cache::builder().max_capacity(10_000);
         let age = Duration::from_secs(300);
         Self {
             store,
@@ -50,9 +54,9 @@ impl Keyring {
             clock,
             entropy,
             ids: IdMaker::new(),
-            newest: cache().time_to_live(age).build(),
+            newest: Cache::builder().max_capacity(NEWEST).time_to_live(age).build(),
             by_id: Cache::builder()
-                .max_capacity(10_000)
+                .max_capacity(FORMER)
                 .time_to_live(age)
                 .support_invalidation_closures()
                 .build(),
@@ -101,7 +105,7 @@ impl Keyring {
     }
 
     fn keep(&self, org: &OrgId, stored: StoredKey, made: Timestamp) -> Result<DataKey, AppError> {
-        let key = self.unwrap(org, stored)?;
+        let key = self.unwrap(org, &stored)?;
         self.newest.insert(org.clone(), (key.clone(), made));
         Ok(key)
     }
@@ -111,6 +115,10 @@ impl Keyring {
     /// # Errors
     /// [`AppError::NotFound`] if it has no such key.
     pub(crate) async fn key_by_id(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
+        match self.newest.get(org) {
+            Some((key, _)) if key.id() == id => return Ok(key),
+            _ => {}
+        }
         match self.by_id.get(&(org.clone(), id.clone())) {
             Some(key) => Ok(key),
             None => self.load(org, id).await,
@@ -152,13 +160,13 @@ impl Keyring {
 
     async fn load(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
         let stored = self.store.global_read().await?.key_get(org, Some(id)).await?;
-        self.unwrap(org, stored)
-    }
-
-    fn unwrap(&self, org: &OrgId, stored: StoredKey) -> Result<DataKey, AppError> {
-        let key = self.vault.unwrap_data_key(org, &stored.id, &stored.master_key_id, &stored.wrapped)?;
+        let key = self.unwrap(org, &stored)?;
         self.by_id.insert((org.clone(), stored.id), key.clone());
         Ok(key)
+    }
+
+    fn unwrap(&self, org: &OrgId, stored: &StoredKey) -> Result<DataKey, VaultError> {
+        self.vault.unwrap_data_key(org, &stored.id, &stored.master_key_id, &stored.wrapped)
     }
 
     /// Opens a sealed column of the organization.

@@ -7,9 +7,10 @@ use agenstack_core::integration::Provider;
 use moka::sync::Cache;
 use std::time::Duration;
 
-/// Accounts that are remembered, at most, and for how long. One entry is about 200 bytes.
-const KNOWN: u64 = 200_000;
-const KNOWN_SECS: u64 = 60;
+/// Accounts that are remembered, at most, and for how long after the last delivery. One entry is about 400 bytes. How old it is
+/// does not matter, since the commit compares it with what is: this keeps only those that are of use.
+const KNOWN: u64 = 100_000;
+const KNOWN_SECS: u64 = 600;
 /// Accounts that nobody owns: a stranger's shop must not ask the database for each of its deliveries, and an account that
 /// was just connected must not wait.
 const UNKNOWN: u64 = 20_000;
@@ -26,7 +27,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new() -> Self {
-        let known = Cache::builder().max_capacity(KNOWN).time_to_live(Duration::from_secs(KNOWN_SECS));
+        let known = Cache::builder().max_capacity(KNOWN).time_to_idle(Duration::from_secs(KNOWN_SECS));
         let unknown = Cache::builder().max_capacity(UNKNOWN).time_to_live(Duration::from_secs(UNKNOWN_SECS));
         Self { known: known.build(), unknown: unknown.build() }
     }

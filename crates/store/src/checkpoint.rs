@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 /// How often the log is looked at while nothing is written.
 const IDLE: Duration = Duration::from_millis(250);
 /// How often while it is: a little each time, since whoever commits meanwhile waits for the same disk.
-const BUSY: Duration = Duration::from_millis(50);
+const BUSY: Duration = Duration::from_millis(20);
 /// Pages of the log from which on writers wait for its end: 64 MiB.
-const MOST: i64 = 16_384;
+const MOST: i64 = 8_192;
 
 /// The task and the way to end it.
 type Task = (oneshot::Sender<()>, JoinHandle<()>);

@@ -6,6 +6,7 @@
 use crate::checkpoint::Checkpoints;
 use crate::error::StoreError;
 use crate::notice::{self, Notice};
+use crate::writer::Writer;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
@@ -13,7 +14,7 @@ use agenstack_core::integration::Provider;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +50,7 @@ pub struct Store {
 pub(crate) enum Pools {
     /// SQLite has one writer; readers do not wait for it (WAL).
     Sqlite {
-        write: SqlitePool,
+        write: Writer,
         read: SqlitePool,
         checkpoints: Checkpoints,
     },
@@ -99,18 +100,23 @@ impl Store {
         let pools = if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url)?
                 .create_if_missing(true)
+                // Three events to a page of the log of events instead of one: a third less of disk.
+                .page_size(8192)
                 .journal_mode(SqliteJournalMode::Wal)
                 // An acknowledged webhook must survive a power cut: sync at every commit, not at checkpoints.
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .pragma("secure_delete", "ON")
-                // Whatever was erased is gone from the log, too, once the log is written back: no old tail stays.
-                .pragma("journal_size_limit", "0")
+                // The log begins anew in the room that it has: a commit that makes the file longer waits for the file system's
+                // journal. What an old tail still holds of something erased goes with [`Store::scrub`].
+                .pragma("journal_size_limit", "134217728")
                 // Pages of the last few thousand events; the system's own memory holds the rest.
-                .pragma("cache_size", "-16384")
+                .pragma("cache_size", "-32768")
                 .pragma("temp_store", "MEMORY")
                 // Somebody else writes the log back: a writer that did would let everybody behind it wait.
                 .pragma("wal_autocheckpoint", "0")
+                // All rows that a statement gives wait for who asked: SQLite's thread would go to sleep for each that does not.
+                .row_buffer_size(256)
                 .busy_timeout(ACQUIRE);
             // A connection to a file does not break while nobody looks: asking it each time would only cost time. But on a full
             // disk SQLite ends a transaction by itself, and the driver believes in it for ever: it would begin no other one on
@@ -120,7 +126,7 @@ impl Store {
                 .acquire_timeout(ACQUIRE)
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
             let (write, read) = (pool.clone().max_connections(1), pool.max_connections(4));
-            let write = write.connect_with(options.clone()).await?;
+            let write = Writer::new(write.connect_with(options.clone()).await?);
             let read = read.connect_with(options.clone()).await?;
             Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -165,7 +171,7 @@ impl Store {
     /// If a migration fails, or the PostgreSQL roles would not keep tenants apart.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
-            Pools::Sqlite { write, .. } => SQLITE.run(write).await,
+            Pools::Sqlite { write, .. } => SQLITE.run(write.pool()).await,
             Pools::Postgres(pool) => POSTGRES.run(pool).await,
         }
         .map_err(StoreError::Migrate)?;
@@ -249,8 +255,9 @@ impl Store {
     async fn begin(&self, write: bool, org: &str) -> Result<Conn, StoreError> {
         Ok(match &self.pools {
             // Taking the write lock at once avoids a failed upgrade in the middle.
-            Pools::Sqlite { write: pool, .. } if write => {
-                Conn::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)
+            Pools::Sqlite { write: writer, .. } if write => {
+                let connection = writer.acquire().await?;
+                Conn::Sqlite(Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?)
             }
             Pools::Sqlite { read, .. } => Conn::Sqlite(read.begin().await?),
             // What crosses tenants names none: one way to the server and back.
@@ -310,7 +317,7 @@ impl Store {
             Pools::Sqlite { write, read, checkpoints } => {
                 checkpoints.end().await;
                 read.close().await;
-                write.close().await;
+                write.pool().close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
         }
@@ -337,7 +344,7 @@ impl Store {
     #[doc(hidden)]
     pub fn sqlite(&self) -> Option<&SqlitePool> {
         match &self.pools {
-            Pools::Sqlite { write, .. } => Some(write),
+            Pools::Sqlite { write, .. } => Some(write.pool()),
             Pools::Postgres(_) => None,
         }
     }

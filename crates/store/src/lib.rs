@@ -16,6 +16,8 @@ pub mod statement;
 pub mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod writer;
 
 pub use db::{GlobalTx, Store, TenantTx};
 pub use error::StoreError;
+pub use writer::Held;

@@ -1,25 +1,34 @@
 //! Accepting webhooks: events of several organizations in one transaction.
 
-use crate::db::{Conn, GlobalTx, execute, rows};
+use crate::db::{Conn, GlobalTx, Pools, Store, execute, rows};
 use crate::error::StoreError;
+use crate::global::routing::json_list;
 use crate::statement::statements;
+use crate::writer::{Held, Writer};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::Route;
 use agenstack_core::id::{EventId, IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
+use sha2::{Digest, Sha256};
+use sqlx::Sqlite;
+use sqlx::sqlite::SqliteArguments;
 use std::collections::BTreeSet;
 
-/// The rows of a batch, as one statement of SQLite takes them: a row for each number given.
+/// A text twice, with a comma between.
+macro_rules! two {
+    ($($text:tt)*) => { concat!($($text)*, ", ", $($text)*) };
+}
+
+/// Adds the rows of a batch in SQLite. Whoever runs it undoes all of it if it fails, so that SQLite need not be able to.
 macro_rules! sqlite_accept {
-    ($first:literal $($x:literal)*) => {
+    ($($rows:tt)*) => {
         concat!(
-            "WITH r (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key, order_key, payload,
-                received_at, triggered_at, body_digest, former_digest, held, rank, log_only) AS (VALUES ",
-            sqlite_accept!(@row $first), $(", ", sqlite_accept!(@row $x),)* ")
-            INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
+            "WITH r (organization_id, id, integration_id, generation, provider, topic, external_id, dedup, order_key, payload,
+                received_at, triggered_at, body_digest, former_digest, held, rank, log_only) AS (VALUES ", $($rows)*, ")
+            INSERT OR FAIL INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup,
                 order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, done_at)
-            SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key,
+            SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup, r.order_key,
                 r.payload, CASE r.log_only WHEN 1 THEN 'done' ELSE 'pending' END, 0, r.received_at, r.received_at, r.triggered_at,
                 r.body_digest, r.rank, CASE r.log_only WHEN 1 THEN r.received_at END
             FROM r CROSS JOIN integrations i
@@ -29,31 +38,54 @@ macro_rules! sqlite_accept {
             ON CONFLICT DO NOTHING RETURNING id"
         )
     };
-    (@row $x:literal) => { "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" };
+}
+
+/// The same as a whole transaction in one text, with the connections that are noted as seen.
+macro_rules! sqlite_commit {
+    ($($rows:tt)*) => {
+        concat!(
+            "BEGIN IMMEDIATE; ",
+            sqlite_accept!($($rows)*),
+            "; UPDATE integrations SET last_event_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND COALESCE(last_event_at, 0) < ? - 60000;
+            COMMIT"
+        )
+    };
+}
+
+/// One row of a batch.
+macro_rules! row {
+    () => {
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    };
 }
 
 statements! { Global;
-    // An event is its own job: the row is claimable as soon as it is committed, or done by that if it is for the log only. It goes to a connection that is still the
-    // one that was looked up, or (`held`) to one that may have ended; what was there already, by the provider's id or by the
-    // digest of the body, is not added again. Many rows in one statement: each statement has a price of its own.
-    #[sqlite] EVENTS_ACCEPT_1 = sqlite_accept!(1);
-    #[sqlite] EVENTS_ACCEPT_3 = sqlite_accept!(1 2 3);
-    #[sqlite] EVENTS_ACCEPT_8 = sqlite_accept!(1 2 3 4 5 6 7 8);
-    #[sqlite] EVENTS_ACCEPT_32 = sqlite_accept!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
-    #[postgres] EVENTS_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key,
+    // An event is its own job: the row is claimable as soon as it is committed, or done by that if it is for the log only. It
+    // goes to a connection that is still the one that was looked up, or (`held`) to one that may have ended; what was there
+    // already, by the provider's id or by the digest of the body, is not added again.
+    #[sqlite] EVENT_ACCEPT = sqlite_accept!(row!());
+    // Many rows at once: each statement has a price of its own, and so has each way to SQLite's thread and back.
+    #[sqlite] EVENTS_COMMIT_1 = sqlite_commit!(row!());
+    #[sqlite] EVENTS_COMMIT_4 = sqlite_commit!(two!(two!(row!())));
+    #[sqlite] EVENTS_COMMIT_16 = sqlite_commit!(two!(two!(two!(two!(row!())))));
+    #[sqlite] EVENTS_COMMIT_32 = sqlite_commit!(two!(two!(two!(two!(two!(row!()))))));
+    #[sqlite] EVENTS_COMMIT_64 = sqlite_commit!(two!(two!(two!(two!(two!(two!(row!())))))));
+    #[sqlite] EVENTS_COMMIT_128 = sqlite_commit!(two!(two!(two!(two!(two!(two!(two!(row!()))))))));
+    #[sqlite] EVENTS_COMMIT_256 = sqlite_commit!(two!(two!(two!(two!(two!(two!(two!(two!(row!())))))))));
+    #[postgres] EVENTS_ACCEPT = "INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup,
             order_key, payload, state, attempts, next_at, received_at, triggered_at, body_digest, rank, done_at)
-        SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup_key, r.order_key, r.payload,
+        SELECT i.organization_id, r.id, i.id, r.generation, r.provider, r.topic, r.external_id, r.dedup, r.order_key, r.payload,
             CASE r.log_only WHEN 1 THEN 'done' ELSE 'pending' END, 0, r.received_at, r.received_at, r.triggered_at, r.body_digest,
             r.rank, CASE r.log_only WHEN 1 THEN r.received_at END
         FROM UNNEST(CAST($1 AS TEXT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS TEXT[]),
-            CAST($7 AS TEXT[]), CAST($8 AS TEXT[]), CAST($9 AS TEXT[]), CAST($10 AS BYTEA[]), CAST($11 AS BIGINT[]), CAST($12 AS BIGINT[]),
+            CAST($7 AS TEXT[]), CAST($8 AS BYTEA[]), CAST($9 AS TEXT[]), CAST($10 AS BYTEA[]), CAST($11 AS BIGINT[]), CAST($12 AS BIGINT[]),
             CAST($13 AS BYTEA[]), CAST($14 AS BYTEA[]), CAST($15 AS BOOLEAN[]), CAST($16 AS BIGINT[]), CAST($17 AS BIGINT[]))
-            AS r(organization_id, id, integration_id, generation, provider, topic, external_id, dedup_key, order_key, payload,
+            AS r(organization_id, id, integration_id, generation, provider, topic, external_id, dedup, order_key, payload,
                 received_at, triggered_at, body_digest, former_digest, held, rank, log_only)
         JOIN integrations i ON i.organization_id = r.organization_id AND i.id = r.integration_id
         WHERE (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
           AND NOT EXISTS (SELECT 1 FROM events e WHERE e.organization_id = r.organization_id AND e.body_digest = r.former_digest)
-        ORDER BY r.organization_id, r.dedup_key
+        ORDER BY r.organization_id, r.dedup
         ON CONFLICT DO NOTHING RETURNING id";
     UNROUTED_OWNED = "SELECT DISTINCT u.provider, u.account, i.organization_id, i.id, i.generation FROM unrouted_events u
         JOIN integrations i ON i.provider = u.provider AND i.external_id = u.account AND i.status <> 'disconnected'
@@ -119,8 +151,112 @@ struct Row {
     received_at: i64,
 }
 
+/// What makes an event the same as another of its organization: of sixteen bytes, since every event is looked for by it.
+fn dedup(a: &Addressed) -> Vec<u8> {
+    let text = [a.to.org.as_str(), a.event.provider.as_str(), &a.event.dedup_key].join(":");
+    Sha256::digest(text)[..16].to_vec()
+}
+
 fn digests(e: &Incoming) -> [Option<&[u8]>; 2] {
     e.digests.as_ref().map_or([None, None], |[present, former]| [Some(present), Some(former)])
+}
+
+/// The texts by how many rows they take.
+const COMMITS: [(usize, &str); 7] = [
+    (1, EVENTS_COMMIT_1),
+    (4, EVENTS_COMMIT_4),
+    (16, EVENTS_COMMIT_16),
+    (32, EVENTS_COMMIT_32),
+    (64, EVENTS_COMMIT_64),
+    (128, EVENTS_COMMIT_128),
+    (256, EVENTS_COMMIT_256),
+];
+
+type Query<'a> = sqlx::query::QueryAs<'a, Sqlite, (String,), SqliteArguments>;
+
+fn bind_row<'a>(query: Query<'a>, a: &'a Addressed) -> Query<'a> {
+    let (e, [present, former]) = (&a.event, digests(&a.event));
+    query
+        .bind(a.to.org.as_str())
+        .bind(e.id.as_str())
+        .bind(a.to.integration.as_str())
+        .bind(a.to.generation)
+        .bind(e.provider.as_str())
+        .bind(e.topic.as_str())
+        .bind(e.external_id.as_str())
+        .bind(dedup(a))
+        .bind(e.order_key.as_str())
+        .bind(e.payload.as_bytes())
+        .bind(e.received_at.millis())
+        .bind(e.triggered_at.map(Timestamp::millis))
+        .bind(present)
+        .bind(former)
+        .bind(a.held)
+        .bind(e.rank.millis())
+        .bind(i64::from(e.log_only))
+}
+
+/// How many values [`bind_row`] binds.
+const COLUMNS: usize = 17;
+
+/// One transaction, one way to SQLite's thread and back. `None` if there are too many rows for that.
+async fn commit_sqlite(
+    writer: &Writer,
+    held: &mut Held,
+    all: &[&Addressed],
+    seen: &[IntegrationId],
+    now: Timestamp,
+) -> Result<Option<Vec<(String,)>>, sqlx::Error> {
+    let Some((rows, sql)) = COMMITS.iter().find(|(rows, _)| *rows >= all.len()) else { return Ok(None) };
+    let mut query = all.iter().fold(sqlx::query_as(*sql), |query, a| bind_row(query, a));
+    // What is left of the text's rows is for no connection.
+    for _ in 0..(rows - all.len()) * COLUMNS {
+        query = query.bind(None::<&str>);
+    }
+    let query = query.bind(now.millis()).bind(json_list(seen)).bind(now.millis());
+    let connection = writer.held(held).await?;
+    let outcome = query.fetch_all(&mut **connection).await;
+    if outcome.is_err() {
+        // SQLite may have ended the transaction by itself. Should this fail for another reason, the pool lets go of the connection.
+        let _ = sqlx::query("ROLLBACK").execute(&mut **connection).await;
+        held.let_go();
+    }
+    writer.yield_to_others(held);
+    outcome.map(Some)
+}
+
+impl Store {
+    /// Adds events for their owners and notes the connections `seen`, in a transaction of its own. Gives the ids of the events
+    /// that are new; see [`GlobalTx::events_accept`]. Who commits again at once goes on with what is `held`; who does not lets go
+    /// of it.
+    ///
+    /// # Errors
+    /// If the database refuses; then none of them is there.
+    pub async fn events_commit(
+        &self,
+        held: &mut Held,
+        all: &[&Addressed],
+        seen: &[IntegrationId],
+        now: Timestamp,
+    ) -> Result<BTreeSet<EventId>, StoreError> {
+        if let Pools::Sqlite { write, .. } = &self.pools
+            && let Some(new) = commit_sqlite(write, held, all, seen, now).await?
+        {
+            return new.into_iter().map(event_id).collect();
+        }
+        held.let_go();
+        let mut tx = self.global().await?;
+        let new = if all.is_empty() { BTreeSet::new() } else { tx.events_accept(all).await? };
+        if !seen.is_empty() {
+            tx.routes_seen(seen, now).await?;
+        }
+        tx.commit().await?;
+        Ok(new)
+    }
+}
+
+fn event_id((text,): (String,)) -> Result<EventId, StoreError> {
+    EventId::parse(&text).ok_or(StoreError::Corrupt { table: "events", column: "id" })
 }
 
 impl GlobalTx {
@@ -129,48 +265,17 @@ impl GlobalTx {
     ///
     /// # Errors
     /// If the database refuses; then none of them is there.
-    pub async fn events_accept(&mut self, all: &[Addressed]) -> Result<BTreeSet<EventId>, StoreError> {
+    pub async fn events_accept(&mut self, all: &[&Addressed]) -> Result<BTreeSet<EventId>, StoreError> {
         let mut new = Vec::with_capacity(all.len());
         match &mut self.conn {
             Conn::Sqlite(c) => {
-                let mut rest = all;
-                while !rest.is_empty() {
-                    let (sql, n) = match rest.len() {
-                        32.. => (EVENTS_ACCEPT_32, 32),
-                        8.. => (EVENTS_ACCEPT_8, 8),
-                        3.. => (EVENTS_ACCEPT_3, 3),
-                        _ => (EVENTS_ACCEPT_1, 1),
-                    };
-                    let (these, others) = rest.split_at(n);
-                    let mut query = sqlx::query_as(sql);
-                    for a in these {
-                        let (e, [present, former]) = (&a.event, digests(&a.event));
-                        query = query
-                            .bind(a.to.org.as_str())
-                            .bind(e.id.as_str())
-                            .bind(a.to.integration.as_str())
-                            .bind(a.to.generation)
-                            .bind(e.provider.as_str())
-                            .bind(e.topic.as_str())
-                            .bind(e.external_id.as_str())
-                            .bind(e.dedup_key.as_str())
-                            .bind(e.order_key.as_str())
-                            .bind(e.payload.as_bytes())
-                            .bind(e.received_at.millis())
-                            .bind(e.triggered_at.map(Timestamp::millis))
-                            .bind(present)
-                            .bind(former)
-                            .bind(a.held)
-                            .bind(e.rank.millis())
-                            .bind(i64::from(e.log_only));
-                    }
-                    new.extend(query.fetch_all(&mut **c).await?);
-                    rest = others;
+                for one in all {
+                    new.extend(bind_row(sqlx::query_as(EVENT_ACCEPT), one).fetch_all(&mut **c).await?);
                 }
             }
             Conn::Postgres(c) => {
-                fn each<'a, T>(all: &'a [Addressed], of: impl Fn(&'a Addressed) -> T) -> Vec<T> {
-                    all.iter().map(of).collect()
+                fn each<'a, T>(all: &[&'a Addressed], of: impl Fn(&'a Addressed) -> T) -> Vec<T> {
+                    all.iter().map(|a| of(a)).collect()
                 }
                 new = sqlx::query_as(EVENTS_ACCEPT)
                     .bind(each(all, |a| a.to.org.as_str()))
@@ -180,7 +285,7 @@ impl GlobalTx {
                     .bind(each(all, |a| a.event.provider.as_str()))
                     .bind(each(all, |a| a.event.topic.as_str()))
                     .bind(each(all, |a| a.event.external_id.as_str()))
-                    .bind(each(all, |a| a.event.dedup_key.as_str()))
+                    .bind(each(all, dedup))
                     .bind(each(all, |a| a.event.order_key.as_str()))
                     .bind(each(all, |a| a.event.payload.as_bytes()))
                     .bind(each(all, |a| a.event.received_at.millis()))
@@ -197,10 +302,7 @@ impl GlobalTx {
         if !new.is_empty() && all.iter().any(|a| !a.event.log_only) {
             self.telling.work();
         }
-        let id = |(text,): (String,)| {
-            EventId::parse(&text).ok_or(StoreError::Corrupt { table: "events", column: "id" })
-        };
-        new.into_iter().map(id).collect()
+        new.into_iter().map(event_id).collect()
     }
 
     /// Adds one event for its owner, whether or not its connection has changed meanwhile. `false` if it was there already.
@@ -209,7 +311,7 @@ impl GlobalTx {
     /// If the database refuses.
     pub async fn event_accept(&mut self, to: &Route, event: &Incoming) -> Result<bool, StoreError> {
         let one = Addressed { to: to.clone(), held: true, event: event.clone() };
-        Ok(!self.events_accept(&[one]).await?.is_empty())
+        Ok(!self.events_accept(&[&one]).await?.is_empty())
     }
 
     /// Events that nobody owned when they came and whose accounts somebody owns now: account and owner, up to `limit`.

@@ -109,6 +109,13 @@ fn due((org, id): (String, String)) -> Result<(QueuedFor, IntegrationId), StoreE
     Ok((QueuedFor::row(org), IntegrationId::parse(&id).ok_or_else(|| corrupt("id"))?))
 }
 
+/// Ids as SQLite takes a list.
+pub(crate) fn json_list(ids: &[IntegrationId]) -> String {
+    // An id holds nothing that JSON would have to escape.
+    let quoted: Vec<_> = ids.iter().map(|id| format!("\"{}\"", id.as_str())).collect();
+    format!("[{}]", quoted.join(","))
+}
+
 impl GlobalTx {
     /// The owner of an account; `None` if nobody has it connected.
     ///
@@ -247,10 +254,11 @@ impl GlobalTx {
     pub async fn routes_seen(&mut self, ids: &[IntegrationId], at: Timestamp) -> Result<(), StoreError> {
         match &mut self.conn {
             Conn::Sqlite(c) => {
-                // An id holds nothing that JSON would have to escape.
-                let quoted: Vec<_> = ids.iter().map(|id| format!("\"{}\"", id.as_str())).collect();
-                let list = format!("[{}]", quoted.join(","));
-                sqlx::query(ROUTES_SEEN_SQLITE).bind(list).bind(at.millis()).execute(&mut **c).await?;
+                sqlx::query(ROUTES_SEEN_SQLITE)
+                    .bind(json_list(ids))
+                    .bind(at.millis())
+                    .execute(&mut **c)
+                    .await?;
             }
             Conn::Postgres(c) => {
                 let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();

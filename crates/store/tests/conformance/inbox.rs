@@ -7,7 +7,7 @@ use agenstack_core::integration::{Integration, Provider};
 use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::tenant::event::EventFilter;
 use agenstack_store::testing::{World, sealed};
-use agenstack_store::{Store, both_databases};
+use agenstack_store::{Held, Store, both_databases};
 use std::collections::BTreeSet;
 
 async fn count(store: &Store, org: &OrgCtx) -> usize {
@@ -114,19 +114,74 @@ both_databases! {
         let to = |it: &Integration, held: bool, dedup: &str| {
             Addressed { to: route(it), held, event: w.incoming(it.provider, dedup, "1") }
         };
-        let mut former = to(&page, false, "former");
-        former.to.generation = 0;
-        let all = [
-            to(&shop, false, "new"), to(&page, false, "new"), to(&shop, false, "known"), to(&shop, false, "new"), former,
-            to(&ended, false, "late"), to(&ended, true, "held"),
-        ];
-        let mut tx = db.store.global().await.unwrap();
-        let new = tx.events_accept(&all).await.unwrap();
-        tx.commit().await.unwrap();
-        let expected: BTreeSet<_> = [&all[0], &all[1], &all[6]].map(|a| a.event.id.clone()).into();
-        // Of the two with one key in one go, either is the one.
-        assert!(new == expected || new == [&all[3], &all[1], &all[6]].map(|a| a.event.id.clone()).into(), "{new:?}");
-        assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (2, 2));
+        for (before, at_once) in [(1, false), (2, true)] {
+            let mut former = to(&page, false, "former");
+            former.to.generation = 0;
+            let named = |name: &str| format!("{name} {at_once}");
+            let all = [
+                to(&shop, false, &named("new")), to(&page, false, &named("new")), to(&shop, false, "known"),
+                to(&shop, false, &named("new")), former, to(&ended, false, "late"), to(&ended, true, &named("held")),
+            ];
+            let list: Vec<_> = all.iter().collect();
+            let new = if at_once {
+                let seen = std::slice::from_ref(&page.id);
+                db.store.events_commit(&mut Held::default(), &list, seen, w.now()).await.unwrap()
+            } else {
+                let mut tx = db.store.global().await.unwrap();
+                let new = tx.events_accept(&list).await.unwrap();
+                tx.commit().await.unwrap();
+                new
+            };
+            let expected: BTreeSet<_> = [&all[0], &all[1], &all[6]].map(|a| a.event.id.clone()).into();
+            // Of the two with one key in one go, either is the one.
+            let other = [&all[3], &all[1], &all[6]].map(|a| a.event.id.clone()).into();
+            assert!(new == expected || new == other, "{new:?}");
+            assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (before + 1, before * 2));
+        }
+        let mut tx = db.store.tenant_read(&ash).await.unwrap();
+        assert_eq!(tx.integration_find(&page.id).await.unwrap().unwrap().last_event_at, Some(w.now()));
+        assert_eq!(tx.integration_find(&ended.id).await.unwrap().unwrap().last_event_at, None);
+    }
+
+    async fn a_batch_of_any_size_is_committed_whole(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let mut held = Held::default();
+        let mut all = 0;
+        for n in [0, 1, 2, 4, 5, 33, 256, 257] {
+            let events: Vec<_> = (0..n)
+                .map(|i| Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, &format!("{n} {i}"), "1") })
+                .collect();
+            let list: Vec<_> = events.iter().collect();
+            let ids: BTreeSet<_> = events.iter().map(|a| a.event.id.clone()).collect();
+            assert_eq!(db.store.events_commit(&mut held, &list, &[], w.now()).await.unwrap(), ids);
+            all += n;
+            let again = db.store.events_commit(&mut held, &list, &[], w.now()).await.unwrap();
+            assert!(again.is_empty(), "{n} came twice: {again:?}");
+        }
+        held.let_go();
+        let mut tx = db.store.tenant_read(&lark).await.unwrap();
+        assert_eq!(tx.event_list(&EventFilter::default(), None, 1_000).await.unwrap().len(), all);
+    }
+
+    async fn who_holds_the_writing_connection_gives_it_to_whoever_waits(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let mut held = Held::default();
+        let one = |dedup: &str| Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, dedup, "1") };
+        db.store.events_commit(&mut held, &[&one("a")], &[], w.now()).await.unwrap();
+        let (store, org) = (db.store.clone(), lark.clone());
+        let mut other = Box::pin(async move { store.tenant(&org).await.unwrap().commit().await });
+        // It waits, if there is one connection that writes; then it has its turn after the commit under way.
+        let ready = futures::poll!(&mut other).is_ready();
+        db.store.events_commit(&mut held, &[&one("b")], &[], w.now()).await.unwrap();
+        if !ready {
+            other.await.unwrap();
+        }
+        held.let_go();
+        assert_eq!(count(&db.store, &lark).await, 2);
     }
 
     async fn the_same_body_under_another_id_is_recorded_once_in_this_window_and_the_next(db: TestDb) {

@@ -97,7 +97,8 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "organization_id",
             "id",
             "provider",
-            "dedup_key",
+            // A digest of what the provider calls it.
+            "dedup",
             "order_key",
             "state",
             "attempts",

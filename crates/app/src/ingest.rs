@@ -6,6 +6,7 @@
 
 use crate::commit::{Delivery, NotCommitted};
 use crate::error::AppError;
+use crate::lookup::Unknown;
 use crate::{App, handle, new_id};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
@@ -356,23 +357,18 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part<'_>>) 
 }
 
 /// The owner of an account, as it is remembered or, `anew`, as it is.
-async fn route(
-    app: &App,
-    provider: Provider,
-    account: &str,
-    anew: bool,
-) -> Result<Option<Route>, StoreError> {
+async fn route(app: &App, provider: Provider, account: &str, anew: bool) -> Result<Option<Route>, Refused> {
     match app.routes().get(provider, account) {
         Some(remembered) if !anew => Ok(remembered),
         _ => fresh(app, provider, account).await,
     }
 }
 
-async fn fresh(app: &App, provider: Provider, account: &str) -> Result<Option<Route>, StoreError> {
-    let found = app.store().global_read().await?.route_by_account(provider, account).await?;
-    let route = found.map(|o| o.route);
-    app.routes().put(provider, account, route.as_ref());
-    Ok(route)
+async fn fresh(app: &App, provider: Provider, account: &str) -> Result<Option<Route>, Refused> {
+    app.lookup().owner(provider, account).await.map_err(|e| match e {
+        Unknown::Full => Refused::Busy,
+        Unknown::Store(error) => Refused::NotCommitted(error),
+    })
 }
 
 async fn seal(

@@ -95,17 +95,18 @@ impl Keyring {
                 Err(error) => tracing::warn!(org.id = %org, %error, "a data key could not be renewed"),
             }
         }
-        self.keep(org, stored, made)
+        self.keep(org, &stored, made)
     }
 
     /// The newest key as it is stored now, whatever is remembered.
     pub(crate) async fn newest(&self, org: &OrgId) -> Result<DataKey, AppError> {
         let (stored, made) = self.store.global_read().await?.key_newest(org).await?;
-        self.keep(org, stored, made)
+        self.keep(org, &stored, made)
     }
 
-    fn keep(&self, org: &OrgId, stored: StoredKey, made: Timestamp) -> Result<DataKey, AppError> {
-        let key = self.unwrap(org, &stored)?;
+    /// Opens the newest key of an organization and remembers it.
+    pub(crate) fn keep(&self, org: &OrgId, stored: &StoredKey, made: Timestamp) -> Result<DataKey, AppError> {
+        let key = self.unwrap(org, stored)?;
         self.newest.insert(org.clone(), (key.clone(), made));
         Ok(key)
     }

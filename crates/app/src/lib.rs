@@ -27,6 +27,7 @@ pub mod job;
 pub mod keyring;
 pub mod limit;
 pub mod live;
+mod lookup;
 pub mod mail;
 pub mod metric;
 pub mod operator;
@@ -120,7 +121,7 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    keyring: keyring::Keyring,
+    keyring: Arc<keyring::Keyring>,
     providers: Providers,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -134,28 +135,32 @@ struct Inner {
     refreshing: token::Refreshing,
     wake: tokio::sync::Notify,
     committer: commit::Committer,
-    routes: routing::Routes,
+    routes: Arc<routing::Routes>,
+    lookup: lookup::Lookup,
     shares: share::Shares,
 }
 
 impl App {
     /// Puts the parts together. Within a runtime: it starts the task that commits what comes in.
     pub fn new(parts: Parts) -> Self {
-        let keyring = keyring::Keyring::new(
+        let keyring = Arc::new(keyring::Keyring::new(
             parts.store.clone(),
             parts.vault,
             parts.clock.clone(),
             parts.entropy.clone(),
-        );
+        ));
+        let routes = Arc::new(routing::Routes::new());
         let metrics = Arc::new(metric::Metrics::new());
         let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone(), metrics.clone());
+        let lookup = lookup::Lookup::start(&parts.store, &keyring, &routes);
         Self(Arc::new(Inner {
             store: parts.store,
             keyring,
             providers: parts.providers,
             passwords: password::Hasher::new(parts.entropy.as_ref()),
             committer,
-            routes: routing::Routes::new(),
+            routes,
+            lookup,
             shares: share::Shares::new(),
             clock: parts.clock,
             entropy: parts.entropy,
@@ -259,6 +264,9 @@ impl App {
     }
     pub(crate) fn committer(&self) -> &commit::Committer {
         &self.0.committer
+    }
+    pub(crate) fn lookup(&self) -> &lookup::Lookup {
+        &self.0.lookup
     }
     pub(crate) fn routes(&self) -> &routing::Routes {
         &self.0.routes

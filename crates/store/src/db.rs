@@ -110,8 +110,8 @@ impl Store {
                 // The log begins anew in the room that it has: a commit that makes the file longer waits for the file system's
                 // journal. What an old tail still holds of something erased goes with [`Store::scrub`].
                 .pragma("journal_size_limit", "134217728")
-                // Pages of the last few thousand events; the system's own memory holds the rest.
-                .pragma("cache_size", "-32768")
+                // The system's own memory holds what was read last.
+                .pragma("cache_size", "-2048")
                 .pragma("temp_store", "MEMORY")
                 // Somebody else writes the log back: a writer that did would let everybody behind it wait.
                 .pragma("wal_autocheckpoint", "0")
@@ -126,7 +126,9 @@ impl Store {
                 .acquire_timeout(ACQUIRE)
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
             let (write, read) = (pool.clone().max_connections(1), pool.max_connections(4));
-            let write = Writer::new(write.connect_with(options.clone()).await?);
+            // Pages that events of the last minutes were written to: the next are often written there, too.
+            let written = options.clone().pragma("cache_size", "-32768");
+            let write = Writer::new(write.connect_with(written).await?);
             let read = read.connect_with(options.clone()).await?;
             Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {

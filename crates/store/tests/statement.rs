@@ -173,6 +173,8 @@ fn the_statements_that_cross_tenants_are_these() {
     USER_PASSWORD
     SESSIONS_END
     ROUTE_BY_ACCOUNT
+    ROUTES_BY_ACCOUNTS_SQLITE
+    ROUTES_BY_ACCOUNTS_POSTGRES
     ROUTES_HELD
     ROUTE_BY_ID
     ROUTES_BY_ACTOR
@@ -286,6 +288,8 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     USER_PASSWORD
     SESSIONS_END
     ROUTE_BY_ACCOUNT
+    ROUTES_BY_ACCOUNTS_SQLITE
+    ROUTES_BY_ACCOUNTS_POSTGRES
     ROUTES_HELD
     ROUTE_BY_ID
     ROUTES_BY_ACTOR

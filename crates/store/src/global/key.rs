@@ -51,7 +51,7 @@ pub struct OwnedKey {
 
 type Row = (String, String, Vec<u8>);
 
-fn key(row: Row) -> Result<StoredKey, StoreError> {
+pub(crate) fn key(row: Row) -> Result<StoredKey, StoreError> {
     let id =
         DataKeyId::parse(&row.0).ok_or(StoreError::Corrupt { table: "organization_keys", column: "id" })?;
     Ok(StoredKey { id, master_key_id: row.1, wrapped: Sealed::from_bytes(row.2) })

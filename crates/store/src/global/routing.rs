@@ -2,6 +2,7 @@
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
+use crate::global::key::{StoredKey, key as stored_key};
 use crate::statement::statements;
 use crate::tenant::integration::replaced;
 use agenstack_core::clock::Timestamp;
@@ -13,6 +14,16 @@ use agenstack_core::sealed::Sealed;
 statements! { Global;
     ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
         FROM integrations WHERE provider = $1 AND external_id = $2 AND status <> 'disconnected'";
+    // For each account its owner, and the key that its owner's payloads are sealed with.
+    #[sqlite] ROUTES_BY_ACCOUNTS_SQLITE = "SELECT i.external_id, i.organization_id, i.id, i.generation, k.id, k.master_key_id, k.wrapped_key, k.created_at
+        FROM json_each($2) a CROSS JOIN integrations i ON i.provider = $1 AND i.external_id = a.value AND i.status <> 'disconnected'
+        LEFT JOIN organization_keys k ON k.organization_id = i.organization_id
+          AND k.id = (SELECT MAX(n.id) FROM organization_keys n WHERE n.organization_id = i.organization_id)";
+    #[postgres] ROUTES_BY_ACCOUNTS_POSTGRES = "SELECT i.external_id, i.organization_id, i.id, i.generation, k.id, k.master_key_id, k.wrapped_key, k.created_at
+        FROM integrations i
+        LEFT JOIN LATERAL (SELECT n.id, n.master_key_id, n.wrapped_key, n.created_at FROM organization_keys n
+            WHERE n.organization_id = i.organization_id ORDER BY n.id DESC LIMIT 1) k ON true
+        WHERE i.provider = $1 AND i.external_id = ANY(CAST($2 AS TEXT[])) AND i.status <> 'disconnected'";
     ROUTES_HELD = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
         FROM integrations WHERE provider = $1 AND external_id = $2 ORDER BY organization_id, id";
     ROUTE_BY_ID = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
@@ -60,6 +71,17 @@ pub struct Owned {
     pub webhook_secret: Option<Sealed>,
     /// The one before it, while it is good.
     pub webhook_secret_previous: Option<ReplacedSecret>,
+}
+
+/// The owner of an account, with what is sealed for it.
+#[derive(Debug)]
+pub struct OwnerAndKey {
+    /// The account.
+    pub external_id: String,
+    /// The organization and its connection.
+    pub route: Route,
+    /// The organization's newest data key and when it was made; `None` if it has none.
+    pub key: Option<(StoredKey, Timestamp)>,
 }
 
 /// How many connections are in one state, over all organizations. A number, of nobody.
@@ -129,6 +151,48 @@ impl GlobalTx {
         rows!(fetch_optional, self, Row, ROUTE_BY_ACCOUNT, provider.as_str(), external_id)?
             .map(owned)
             .transpose()
+    }
+
+    /// The owners of accounts, those that have one, in any order.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn routes_by_accounts(
+        &mut self,
+        provider: Provider,
+        accounts: &[&str],
+    ) -> Result<Vec<OwnerAndKey>, StoreError> {
+        type Row =
+            (String, String, String, i64, Option<String>, Option<String>, Option<Vec<u8>>, Option<i64>);
+        let corrupt = |column| StoreError::Corrupt { table: "integrations", column };
+        let rows: Vec<Row> = match &mut self.conn {
+            Conn::Sqlite(c) => {
+                let list = serde_json::json!(accounts).to_string();
+                let query = sqlx::query_as(ROUTES_BY_ACCOUNTS_SQLITE).bind(provider.as_str()).bind(list);
+                query.fetch_all(&mut **c).await?
+            }
+            Conn::Postgres(c) => {
+                let query =
+                    sqlx::query_as(ROUTES_BY_ACCOUNTS_POSTGRES).bind(provider.as_str()).bind(accounts);
+                query.fetch_all(&mut **c).await?
+            }
+        };
+        rows.into_iter()
+            .map(|(external_id, org, id, generation, key_id, master, wrapped, made)| {
+                let key = match (key_id, master, wrapped, made) {
+                    (Some(id), Some(master), Some(wrapped), Some(made)) => {
+                        Some((stored_key((id, master, wrapped))?, Timestamp::from_millis(made)))
+                    }
+                    _ => None,
+                };
+                let route = Route {
+                    org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
+                    integration: IntegrationId::parse(&id).ok_or_else(|| corrupt("id"))?,
+                    generation,
+                };
+                Ok(OwnerAndKey { external_id, route, key })
+            })
+            .collect()
     }
 
     /// Everybody who has the account connected or ever had, whatever became of the connection.

@@ -1,12 +1,13 @@
 //! Whose account is it?
 
 use agenstack_core::ctx::{Actor, OrgCtx};
-use agenstack_core::id::IntegrationId;
+use agenstack_core::id::{DataKeyId, IntegrationId};
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
 use agenstack_store::both_databases;
+use agenstack_store::global::key::StoredKey;
 use agenstack_store::global::routing::ConnectionCount;
 use agenstack_store::tenant::integration::Ends;
-use agenstack_store::testing::{World, postgres, tokens};
+use agenstack_store::testing::{World, postgres, sealed, tokens};
 use std::collections::BTreeSet;
 
 both_databases! {
@@ -48,6 +49,37 @@ both_databases! {
         let mut tx = db.store.global_read().await.unwrap();
         assert!(tx.route_by_account(Provider::Messenger, "1").await.unwrap().is_none());
         assert!(tx.route_by_id(Provider::Messenger, &page.id).await.unwrap().is_none());
+    }
+
+    async fn the_owners_of_many_accounts_are_found_by_one_question_with_their_newest_keys(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let one = w.connection(&db.store, &lark, Provider::Messenger, "1").await;
+        let two = w.connection(&db.store, &ash, Provider::Messenger, "2 \"quoted\"").await;
+        let ended = w.connection(&db.store, &ash, Provider::Messenger, "3").await;
+        w.connection(&db.store, &ash, Provider::Shopify, "4").await;
+        let mut tx = db.store.tenant(&ash).await.unwrap();
+        tx.integration_end(&ended.id, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = db.store.global().await.unwrap();
+        for name in ["former", "newest"] {
+            let key = StoredKey { id: w.id(DataKeyId::new), master_key_id: "m".into(), wrapped: sealed(name) };
+            tx.key_add(lark.org(), &key, w.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut tx = db.store.global_read().await.unwrap();
+        let asked = ["1", "2 \"quoted\"", "3", "4", "5", "1"];
+        let found = tx.routes_by_accounts(Provider::Messenger, &asked).await.unwrap();
+        for (it, org) in [(&one, &lark), (&two, &ash)] {
+            let owner = found.iter().find(|f| f.external_id == it.external_id).unwrap();
+            assert_eq!((&owner.route.org, &owner.route.integration, owner.route.generation), (org.org(), &it.id, 1));
+            let newest = tx.key_newest(org.org()).await.ok();
+            assert_eq!(newest.is_some(), org.org() == lark.org());
+            assert_eq!(owner.key.as_ref().map(|(k, at)| (&k.id, *at)), newest.as_ref().map(|(k, at)| (&k.id, *at)));
+        }
+        assert!(found.iter().all(|f| [&one.external_id, &two.external_id].contains(&&f.external_id)), "{found:?}");
+        assert!(tx.routes_by_accounts(Provider::Messenger, &[]).await.unwrap().is_empty());
     }
 
     async fn everybody_who_ever_held_an_account_is_found_and_nobody_else(db: TestDb) {

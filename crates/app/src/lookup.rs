@@ -1,0 +1,117 @@
+//! Whose an account is, looked up for deliveries that arrive together by one question to the database, with the key that seals
+//! for its owner. After a start, and with many organizations, most deliveries have to ask.
+
+use crate::keyring::Keyring;
+use crate::routing::Routes;
+use agenstack_core::ctx::Route;
+use agenstack_core::integration::Provider;
+use agenstack_store::{Store, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Questions that may wait. Each is of a delivery that waits for its answer, and no longer than that.
+const WAITING: usize = 1_024;
+/// Accounts of one question.
+const BATCH: usize = 256;
+/// Questions under way at once: while one is, the next gathers.
+const AT_ONCE: usize = 2;
+
+struct Asked {
+    provider: Provider,
+    account: String,
+    answer: oneshot::Sender<Result<Option<Route>, Arc<StoreError>>>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Unknown {
+    /// Too much waits already.
+    #[error("too many look-ups wait")]
+    Full,
+    /// The database refused.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+}
+
+/// The way to the tasks.
+#[derive(Debug)]
+pub(crate) struct Lookup(mpsc::Sender<Asked>);
+
+impl Lookup {
+    /// Starts the tasks; they end when this is dropped.
+    pub(crate) fn start(store: &Store, keyring: &Arc<Keyring>, routes: &Arc<Routes>) -> Self {
+        let (asked, waiting) = mpsc::channel::<Asked>(WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..AT_ONCE {
+            let (store, keyring, routes, waiting) =
+                (store.clone(), keyring.clone(), routes.clone(), waiting.clone());
+            tokio::spawn(async move {
+                loop {
+                    let batch = {
+                        let mut waiting = waiting.lock().await;
+                        let Some(first) = waiting.recv().await else { break };
+                        let mut batch = vec![first];
+                        while batch.len() < BATCH
+                            && let Ok(next) = waiting.try_recv()
+                        {
+                            batch.push(next);
+                        }
+                        batch
+                    };
+                    answer(&store, &keyring, &routes, batch).await;
+                }
+            });
+        }
+        Self(asked)
+    }
+
+    /// The owner of an account as it is now. It is remembered, and so is the key to seal for it with.
+    ///
+    /// # Errors
+    /// [`Unknown`].
+    pub(crate) async fn owner(&self, provider: Provider, account: &str) -> Result<Option<Route>, Unknown> {
+        let (answer, told) = oneshot::channel();
+        let asked = Asked { provider, account: account.to_owned(), answer };
+        self.0.try_send(asked).map_err(|_| Unknown::Full)?;
+        // The task answers everybody; that it is gone means that it, or the process, has failed.
+        told.await.unwrap_or(Err(Arc::new(StoreError::NotFound("look-up")))).map_err(Unknown::Store)
+    }
+}
+
+async fn answer(store: &Store, keyring: &Keyring, routes: &Routes, batch: Vec<Asked>) {
+    let mut by_provider = BTreeMap::<Provider, Vec<Asked>>::new();
+    for asked in batch {
+        by_provider.entry(asked.provider).or_default().push(asked);
+    }
+    for (provider, batch) in by_provider {
+        let found = owners(store, keyring, provider, &batch).await.map_err(Arc::new);
+        for asked in batch {
+            let route = found.as_ref().map(|found| found.get(&asked.account).cloned()).map_err(Arc::clone);
+            if let Ok(route) = &route {
+                routes.put(provider, &asked.account, route.as_ref());
+            }
+            // Nobody waits any more: the provider has hung up.
+            let _ = asked.answer.send(route);
+        }
+    }
+}
+
+async fn owners(
+    store: &Store,
+    keyring: &Keyring,
+    provider: Provider,
+    batch: &[Asked],
+) -> Result<HashMap<String, Route>, StoreError> {
+    let accounts: Vec<_> = batch.iter().map(|asked| asked.account.as_str()).collect();
+    let found = store.global_read().await?.routes_by_accounts(provider, &accounts).await?;
+    let mut owners = HashMap::new();
+    for one in found {
+        if let Some((key, made)) = one.key {
+            // A key that does not open is told of when something is to be sealed with it.
+            let _ = keyring.keep(&one.route.org, &key, made);
+        }
+        owners.insert(one.external_id, one.route);
+    }
+    Ok(owners)
+}

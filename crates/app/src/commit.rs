@@ -11,7 +11,7 @@ use agenstack_store::error::Kind;
 use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::{Held, Store, StoreError};
 use futures::FutureExt;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -20,8 +20,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 const WAITING: usize = 1_024;
 /// Events of one transaction. What waits beyond them is the next one's.
 const BATCH: usize = 256;
-/// Connections whose last event is noted in one transaction; the others' turn comes with the next ones.
-const SEEN: usize = 8;
+/// Connections whose last event is noted in one transaction, at most, and how long one takes up: with a hundred thousand
+/// connections, more would cost as much as the events. The others' turn comes with the next transactions.
+const SEEN: i64 = 32;
+const SEEN_MILLIS: i64 = 5;
 /// Connections that are remembered as noted, at most. One is noted once a minute; what is forgotten is noted again.
 const NOTED: usize = 20_000;
 const NOTED_MILLIS: i64 = 60_000;
@@ -74,7 +76,7 @@ impl Committer {
     /// Starts the tasks; they end when this is dropped and what waits is committed.
     pub(crate) fn start(store: Store, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (asked, waiting) = mpsc::channel::<Asked>(WAITING);
-        let queue = Arc::new(Mutex::new(Queue { waiting, seen: Seen::default() }));
+        let queue = Arc::new(Mutex::new(Queue { waiting, seen: Seen::new(clock.now()) }));
         // PostgreSQL writes one group while the next is on its way; SQLite has one writer.
         let at_once = if store.kind() == "postgres" { 2 } else { 1 };
         for _ in 0..at_once {
@@ -140,33 +142,43 @@ impl Queue {
 }
 
 /// Which connections' last event is to be noted.
-#[derive(Default)]
 struct Seen {
-    noted: HashMap<IntegrationId, Timestamp>,
-    waiting: BTreeSet<IntegrationId>,
+    /// When each was queued last.
+    queued: HashMap<IntegrationId, Timestamp>,
+    queue: VecDeque<IntegrationId>,
+    /// When the next may be noted.
+    next: Timestamp,
 }
 
 impl Seen {
+    fn new(now: Timestamp) -> Self {
+        Self { queued: HashMap::new(), queue: VecDeque::new(), next: now }
+    }
+
     /// Those of the batch, and of former ones, that were not noted within the minute, up to a bound.
     fn take(&mut self, batch: &[Asked], now: Timestamp) -> Vec<IntegrationId> {
         let fresh = |at: &Timestamp| at.plus_millis(NOTED_MILLIS) > now;
         for a in batch.iter().flat_map(|asked| &asked.delivery.owned) {
-            if self.waiting.len() < NOTED && !self.noted.get(&a.to.integration).is_some_and(fresh) {
-                self.waiting.insert(a.to.integration.clone());
+            let id = &a.to.integration;
+            if self.queue.len() < NOTED && !self.queued.get(id).is_some_and(fresh) {
+                self.queued.insert(id.clone(), now);
+                self.queue.push_back(id.clone());
             }
         }
-        if self.noted.len() >= NOTED {
-            self.noted.retain(|_, at| fresh(at));
+        if self.queued.len() >= NOTED {
+            self.queued.retain(|_, at| fresh(at));
             // All of them within the minute: noting one again is a cheap mistake.
-            if self.noted.len() >= NOTED {
-                self.noted.clear();
+            if self.queued.len() >= NOTED {
+                self.queued.clear();
             }
         }
+        // Also if the clock was set back.
+        self.next = self.next.clamp(now.plus_millis(-SEEN * SEEN_MILLIS), now.plus_millis(SEEN_MILLIS));
         let mut taken = Vec::new();
-        while taken.len() < SEEN
-            && let Some(id) = self.waiting.pop_first()
+        while self.next <= now
+            && let Some(id) = self.queue.pop_front()
         {
-            self.noted.insert(id.clone(), now);
+            self.next = self.next.plus_millis(SEEN_MILLIS);
             taken.push(id);
         }
         taken

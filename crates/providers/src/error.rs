@@ -81,6 +81,8 @@ pub struct ProviderError {
     pub retry_after_secs: Option<u64>,
     /// The request may have been executed although no usable answer was read; repeating it may do it twice.
     pub outcome_unknown: bool,
+    /// The call was not made: the provider is not to be asked before `retry_after_secs` are over.
+    pub not_asked: bool,
     /// A safe fact, such as the name of the missing scope, role or field.
     pub detail: Option<String>,
 }
@@ -96,6 +98,7 @@ impl ProviderError {
             provider_code: None,
             retry_after_secs: None,
             outcome_unknown: false,
+            not_asked: false,
             detail: None,
         }
     }
@@ -118,6 +121,11 @@ impl ProviderError {
     pub(crate) fn outcome_unknown(mut self, unknown: bool) -> Self {
         self.outcome_unknown = unknown;
         self
+    }
+
+    /// A call that is not made now, since the provider is not to be asked for so long.
+    pub fn not_asked(provider: Provider, kind: Kind, code: &'static str, secs: u64) -> Self {
+        Self { not_asked: true, retry_after_secs: Some(secs), ..Self::new(provider, kind, code) }
     }
 
     /// Whether the same call may work later without a person doing anything. Look at `outcome_unknown` too before
@@ -189,6 +197,7 @@ pub fn sentence(provider: Provider, code: &str) -> Option<String> {
 fn by_code(provider: Provider, code: &str, detail: Option<&str>) -> Option<String> {
     let (who, detail) = (provider.title(), detail.unwrap_or("unnamed"));
     Some(match code {
+            "busy_here" => format!("Several calls to {who} are under way for this account; it is tried again by itself."),
             "no_refresh_token" => format!("{who} gave a token that cannot be renewed; the operator has to allow expiring offline tokens for the app."),
             "app_credentials_refused" => format!("{who} refused the platform's own app; the operator has to check its credentials and that the app is installed."),
             "not_set_up" => format!("{who} is not set up by the operator."),
@@ -228,6 +237,9 @@ impl fmt::Display for ProviderError {
         }
         if self.outcome_unknown {
             f.write_str(", outcome unknown")?;
+        }
+        if self.not_asked {
+            f.write_str(", not asked")?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::base;
 use crate::error::{Kind, ProviderError};
+use crate::pace;
 use crate::tally::Tally;
 use agenstack_core::integration::Provider;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
@@ -9,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest answer that is read.
 pub const MOST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -71,15 +72,19 @@ impl Http {
         self.tally.clone()
     }
 
-    /// Makes a call, from its first byte to what its answer means, and counts how it ended.
+    /// Makes a call when its turn has come, from its first byte to what its answer means, and counts how it ended.
     pub(crate) async fn counted<T>(
         &self,
         provider: Provider,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        let outcome = call.await;
-        self.tally.add(provider, &outcome);
-        outcome
+        let counted = async {
+            let begun = Instant::now();
+            let outcome = call.await;
+            self.tally.add(provider, &outcome, begun.elapsed());
+            outcome
+        };
+        pace::in_turn(counted).await
     }
 
     /// Begins a call. `query` is appended to `url`; tokens do not belong there.

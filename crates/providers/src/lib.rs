@@ -17,6 +17,7 @@ pub mod http;
 pub mod json;
 pub mod kustomer;
 pub mod messenger;
+pub mod pace;
 mod query;
 pub mod shopify;
 pub mod signature;

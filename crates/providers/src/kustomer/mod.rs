@@ -14,6 +14,7 @@ pub use webhook::KustomerEvent;
 use crate::base::{Base, ConfigError};
 use crate::error::{Kind, ProviderError};
 use crate::http::{Answer, Http};
+use crate::pace;
 use agenstack_core::integration::{Provider, Subdomain};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -121,6 +122,7 @@ impl Kustomer {
             call = call.json(body);
         }
         let answer = call.send().await?;
+        pace::said(answer.calls_left());
         if !answer.is_success() {
             return Err(rest_error(&answer));
         }

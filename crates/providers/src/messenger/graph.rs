@@ -4,6 +4,7 @@ use super::{GRAPH_VERSION, Messenger};
 use crate::error::{Kind, ProviderError};
 use crate::http::Answer;
 use crate::json;
+use crate::pace::{self, Budget};
 use agenstack_core::integration::Provider;
 use reqwest::Method;
 use secrecy::SecretString;
@@ -46,7 +47,9 @@ impl Messenger {
         if let Some(body) = body {
             call = call.json(body);
         }
-        read(&call.send().await?)
+        let answer = call.send().await?;
+        pace::said(answer.usage());
+        read(&answer)
     }
 }
 
@@ -115,18 +118,12 @@ fn meaning(code: i64, sub: Option<i64>, outage: bool) -> (Kind, &'static str) {
     }
 }
 
-/// The longest wait that `X-Business-Use-Case-Usage` names, in seconds; it writes minutes (`messenger.md` 3.4).
+/// How long the page has to wait by what its usage says, in seconds.
 fn usage_wait(answer: &Answer) -> Option<u64> {
-    let usage: Value = serde_json::from_str(answer.header("x-business-use-case-usage")?).ok()?;
-    usage
-        .as_object()?
-        .values()
-        .filter_map(Value::as_array)
-        .flatten()
-        .filter_map(|u| u.get("estimated_time_to_regain_access")?.as_f64())
-        .filter_map(|minutes| crate::http::whole_secs(minutes * 60.0))
-        .max()
-        .filter(|secs| *secs > 0)
+    match answer.usage()? {
+        Budget::Usage { regain_secs, .. } => Some(regain_secs).filter(|secs| *secs > 0),
+        _ => None,
+    }
 }
 
 /// What Meta's support asks for; logged only if it looks like one.

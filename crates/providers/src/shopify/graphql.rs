@@ -3,6 +3,7 @@
 use super::{API_VERSION, Shopify};
 use crate::error::{Kind, ProviderError};
 use crate::http::{Answer, whole_secs};
+use crate::pace;
 use agenstack_core::integration::{Provider, ShopDomain};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -40,6 +41,7 @@ impl Shopify {
             return Err(status_error(&answer));
         }
         let mut body = answer.read_value()?;
+        pace::said(Answer::points(&body));
         let data = body.get_mut("data").map(Value::take).unwrap_or_default();
         match body.get("errors") {
             None | Some(Value::Null) if data.is_object() => Ok(data),

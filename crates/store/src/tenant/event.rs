@@ -26,6 +26,9 @@ statements! { Tenant;
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
+    EVENT_PUT_OFF = "UPDATE events SET state = 'failed', attempts = attempts - 1, next_at = $4, rank = $4, last_error = $5,
+            lease = NULL, lease_token = NULL
+        WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, rank = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
     EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
@@ -196,6 +199,22 @@ impl TenantTx {
             next_at.millis(),
             error
         )?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    /// Nothing was done: the event waits until `next_at`, and the attempt does not count.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker took it.
+    pub async fn event_put_off(
+        &mut self,
+        id: &EventId,
+        lease_token: &str,
+        next_at: Timestamp,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let org = self.org.as_str();
+        let n = execute!(self, EVENT_PUT_OFF, org, id.as_str(), lease_token, next_at.millis(), why)?;
         if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 

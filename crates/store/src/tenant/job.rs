@@ -13,6 +13,9 @@ statements! { Tenant;
     JOB_DONE = "DELETE FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
+    JOB_PUT_OFF = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, next_at = $4, rank = $4, last_error = $5,
+            lease = NULL, lease_token = NULL
+        WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     JOB_WAKE = "UPDATE jobs SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     JOB_SUBJECT = "SELECT subject FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
 }
@@ -88,6 +91,22 @@ impl TenantTx {
             next_at.millis(),
             error
         )?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    /// Nothing was done: the deed waits until `next_at`, and the attempt does not count.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker took it.
+    pub async fn job_put_off(
+        &mut self,
+        id: &JobId,
+        lease_token: &str,
+        next_at: Timestamp,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let org = self.org.as_str();
+        let n = execute!(self, JOB_PUT_OFF, org, id.as_str(), lease_token, next_at.millis(), why)?;
         if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 }

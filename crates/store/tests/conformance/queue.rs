@@ -56,6 +56,23 @@ impl Shop {
         tx.commit().await
     }
 
+    /// Puts a row off as its holder.
+    async fn put_off(
+        &self,
+        store: &Store,
+        queue: Queue,
+        id: &str,
+        token: &str,
+        next: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = store.tenant(&self.org).await?;
+        match queue {
+            Queue::Events => tx.event_put_off(&EventId::parse(id).unwrap(), token, next, "later").await?,
+            Queue::Jobs => tx.job_put_off(&JobId::parse(id).unwrap(), token, next, "later").await?,
+        }
+        tx.commit().await
+    }
+
     /// Fails a row as its holder.
     async fn failed(
         &self,
@@ -96,6 +113,29 @@ fn untried(queue: Queue, limit: i64) -> Wanted<'static> {
 }
 
 both_databases! {
+    async fn a_row_that_is_put_off_waits_has_spent_no_attempt_and_holds_up_its_own_line_only(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let first = shop.queue(&w, store, queue, "a").await;
+            shop.queue(&w, store, queue, "a").await;
+            let mut now = w.now();
+            for token in ["t", "u", "v"] {
+                let leased = lease(store, queue, token, now, 10).await;
+                assert_eq!((ids(&leased), leased[0].attempts), (vec![first.as_str()], 1));
+                let stranger = shop.put_off(store, queue, &first, "x", now).await;
+                assert!(matches!(stranger, Err(StoreError::LeaseLost)), "{stranger:?}");
+                let later = now.plus_secs(9);
+                shop.put_off(store, queue, &first, token, later).await.unwrap();
+                now = later.plus_millis(-1);
+                assert!(lease(store, queue, "w", now, 10).await.is_empty(), "it waits, and so does the next");
+                let other = shop.queue(&w, store, queue, token).await;
+                assert_eq!(ids(&lease(store, queue, "w", now, 10).await), [&other]);
+                now = later;
+            }
+        }
+    }
+
     async fn rows_with_one_order_key_go_one_by_one_while_others_go_on(db: TestDb) {
         let (w, store) = (World::new(), &db.store);
         let shop = Shop::new(&w, store, "lark").await;

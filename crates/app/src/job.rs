@@ -237,6 +237,7 @@ async fn send_message(app: &App, org: &OrgCtx, lease: &Lease<'_>, id: &MessageId
         return Err(AppError::NotFound);
     };
     let page = PageId::parse(page_id).ok_or(AppError::NotFound)?;
+    token::may_ask(app, &it)?;
     let text = app.keyring().open_text(org.org(), text_place(id), &stored.text).await?;
 
     let mut tx = app.store().tenant(org).await?;

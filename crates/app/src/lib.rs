@@ -31,6 +31,7 @@ mod lookup;
 pub mod mail;
 pub mod metric;
 pub mod operator;
+mod outgoing;
 pub mod password;
 pub mod privacy;
 pub mod renewal;
@@ -133,6 +134,7 @@ struct Inner {
     live: live::Live,
     metrics: Arc<metric::Metrics>,
     refreshing: token::Refreshing,
+    outgoing: outgoing::Outgoing,
     wake: tokio::sync::Notify,
     committer: commit::Committer,
     routes: Arc<routing::Routes>,
@@ -151,6 +153,8 @@ impl App {
         ));
         let routes = Arc::new(routing::Routes::new());
         let metrics = Arc::new(metric::Metrics::new());
+        let (calls, counted) = (&parts.providers.calls, metrics.clone());
+        calls.watch(move |provider, outcome, took| counted.called(provider, outcome, took));
         let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone(), metrics.clone());
         let lookup = lookup::Lookup::start(&parts.store, &keyring, &routes);
         Self(Arc::new(Inner {
@@ -162,6 +166,7 @@ impl App {
             routes,
             lookup,
             shares: share::Shares::new(),
+            outgoing: outgoing::Outgoing::new(parts.clock.clone(), parts.entropy.clone()),
             clock: parts.clock,
             entropy: parts.entropy,
             ids: IdMaker::new(),
@@ -258,6 +263,9 @@ impl App {
     }
     pub(crate) fn refreshing(&self) -> &token::Refreshing {
         &self.0.refreshing
+    }
+    pub(crate) fn outgoing(&self) -> &outgoing::Outgoing {
+        &self.0.outgoing
     }
     pub(crate) fn mailer(&self) -> Option<&mail::Mailer> {
         self.0.mailer.as_ref()

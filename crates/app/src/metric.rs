@@ -51,6 +51,9 @@ metrics! {
     QUEUE_WAITING = "agenstack_queue_waiting" gauge [] "Accepted events and queued deeds that wait or run.";
     REFRESHES = "agenstack_token_refreshes_total" counter ["provider", "outcome"] "Renewals of access tokens, by how they ended.";
     CALLS = "agenstack_provider_calls_total" counter ["provider", "outcome"] "Calls to providers, by how they ended.";
+    CALL_SECONDS = "agenstack_provider_call_seconds" histogram ["provider", "outcome"] "How long calls to providers took.";
+    PUT_OFF = "agenstack_calls_put_off_total" counter ["provider", "reason"] "What was put off without asking the provider, by reason.";
+    CIRCUITS_OPEN = "agenstack_circuits_open" gauge ["provider"] "Connections that this process does not call just now, since they do not answer or asked it to wait.";
     WEBHOOKS = "agenstack_webhooks_total" counter ["provider", "outcome"]
         "Events that providers sent, and deliveries that were refused.";
     COMMIT_SECONDS = "agenstack_commit_seconds" histogram [] "How long a group of deliveries took to be committed.";
@@ -98,6 +101,18 @@ outcomes! {
 }
 
 outcomes! {
+    /// Why something was put off without asking the provider.
+    PutOff {
+        /// The provider does not answer; one call at a time finds out whether it does again.
+        CircuitOpen = "circuit_open",
+        /// The provider asked to wait, or would refuse by what it said of its limits.
+        RateLimited = "rate_limited",
+        /// As many calls as one connection may have were under way.
+        BusyHere = "busy_here",
+    }
+}
+
+outcomes! {
     /// How an attempt at a queued row ended.
     Attempted {
         /// Its effects are committed.
@@ -106,6 +121,8 @@ outcomes! {
         Failed = "failed",
         /// It was given up.
         Dead = "dead",
+        /// The provider was not asked; it goes on later and has spent no attempt.
+        PutOff = "put_off",
         /// Another worker had it by then.
         LeaseLost = "lease_lost",
     }
@@ -168,6 +185,9 @@ impl Metrics {
             for outcome in Refresh::ALL {
                 it.add(REFRESHES, *provider, outcome.as_str(), 0);
             }
+            for reason in PutOff::ALL {
+                it.put_off_by(*provider, *reason, 0);
+            }
             for outcome in Webhook::ALL {
                 let key = key(WEBHOOKS, &of(*provider, "outcome", outcome.as_str()));
                 let counter = it.recorder.register_counter(&key, &META);
@@ -180,6 +200,24 @@ impl Metrics {
 
     fn add(&self, name: &'static str, provider: Provider, outcome: &'static str, n: u64) {
         self.recorder.register_counter(&key(name, &of(provider, "outcome", outcome)), &META).increment(n);
+    }
+
+    /// Something was put off, for a reason that is a word of [`PutOff`].
+    pub(crate) fn put_off(&self, provider: Provider, reason: &str) {
+        if let Some(reason) = PutOff::ALL.iter().find(|it| it.as_str() == reason) {
+            self.put_off_by(provider, *reason, 1);
+        }
+    }
+
+    fn put_off_by(&self, provider: Provider, reason: PutOff, n: u64) {
+        let labels = of(provider, "reason", reason.as_str());
+        self.recorder.register_counter(&key(PUT_OFF, &labels), &META).increment(n);
+    }
+
+    /// A call to a provider has ended.
+    pub(crate) fn called(&self, provider: Provider, outcome: &'static str, took: Duration) {
+        let key = key(CALL_SECONDS, &of(provider, "outcome", outcome));
+        self.recorder.register_histogram(&key, &META).record(took.as_secs_f64());
     }
 
     /// A group of deliveries was committed.
@@ -246,6 +284,11 @@ pub async fn render(app: &App) -> String {
     set(BUILD, &[Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))], 1.0);
     for (provider, outcome, n) in app.calls().all() {
         now.register_counter(&key(CALLS, &of(provider, "outcome", outcome)), &META).absolute(n);
+    }
+    let open = app.outgoing().open();
+    for provider in Provider::ALL {
+        let labels = [Label::from_static_parts("provider", provider.as_str())];
+        set(CIRCUITS_OPEN, &labels, open.get(provider).map_or(0.0, |n| *n as f64));
     }
     let asked = ask(app).await;
     set(DATABASE_UP, &[], if asked.is_ok() { 1.0 } else { 0.0 });
@@ -363,6 +406,10 @@ mod tests {
         assert_eq!(
             words("Outcomes of a webhook"),
             all(&Webhook::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
+        );
+        assert_eq!(
+            words("Reasons for putting off"),
+            all(&PutOff::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>())
         );
         let kinds: Vec<_> = std::iter::once("ok").chain(Kind::ALL.iter().map(|k| k.as_str())).collect();
         assert_eq!(words("Outcomes of a call"), all(&kinds));

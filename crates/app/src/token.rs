@@ -17,6 +17,7 @@ use agenstack_core::integration::{
 };
 use agenstack_core::sealed::{Place, Sealed};
 use agenstack_providers::kustomer::Client;
+use agenstack_providers::pace::paced;
 use agenstack_providers::{Kind, KustomerApp, ProviderError, TokenGrant};
 use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
 use moka::sync::Cache;
@@ -86,18 +87,36 @@ pub async fn connection(
 /// Hands the connection's token to `f`. A token that ends soon is renewed first; one that the provider refuses
 /// before its time is renewed once and tried again. What the outcome says about the connection is recorded.
 ///
+/// Few are let in at once, none while the provider does not answer, and each call that `f` makes waits for its turn
+/// ([`crate::outgoing`]).
+///
 /// # Errors
-/// What `f` met, or why there is no token.
+/// What `f` met, why there is no token, or that the provider is not asked now ([`ProviderError::not_asked`]).
 pub async fn call<T, F, Fut>(app: &App, org: &OrgCtx, it: &Integration, f: F) -> Result<T, AppError>
 where
     F: Fn(SecretString) -> Fut,
     Fut: Future<Output = Result<T, ProviderError>>,
 {
+    let outcome = in_turn(app, org, it, f).await;
+    if let Err(AppError::Provider(e)) = &outcome
+        && e.not_asked
+    {
+        app.metrics().put_off(it.provider, e.code);
+    }
+    outcome
+}
+
+async fn in_turn<T, F, Fut>(app: &App, org: &OrgCtx, it: &Integration, f: F) -> Result<T, AppError>
+where
+    F: Fn(SecretString) -> Fut,
+    Fut: Future<Output = Result<T, ProviderError>>,
+{
+    let deed = app.outgoing().line(it).enter().await?;
     let first = current(app, org, it, Wanted::Good).await?;
-    let outcome = match f(first.token).await {
+    let outcome = match paced(deed.clone(), f(first.token)).await {
         Err(e) if e.kind == Kind::Unauthorized && first.renewable => {
             let again = current(app, org, it, Wanted::InsteadOf(first.expires_at)).await?;
-            f(again.token).await
+            paced(deed, f(again.token)).await
         }
         other => other,
     };
@@ -106,6 +125,7 @@ where
             succeeded(app, org, it).await;
             Ok(value)
         }
+        Err(e) if e.not_asked => Err(e.into()),
         Err(e) => {
             failed(app, org, it, &e).await?;
             // Nobody else of this account asks before, either. A renewal keeps a time of its own.
@@ -119,6 +139,14 @@ where
             Err(e.into())
         }
     }
+}
+
+/// Whether the connection's provider may be asked now, for who has something to write down before.
+///
+/// # Errors
+/// [`ProviderError::not_asked`].
+pub(crate) fn may_ask(app: &App, it: &Integration) -> Result<(), AppError> {
+    Ok(app.outgoing().line(it).look()?)
 }
 
 /// Renews a connection's token before anybody waits for it. One that cannot be renewed is left.
@@ -243,9 +271,8 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
 /// The provider asked not to be called before a time that is still to come: what it said then, said again without asking.
 fn asked_to_wait(app: &App, it: &Integration, tokens: &Tokens) -> Option<ProviderError> {
     let left = tokens.wait_until?.millis() - app.now().millis();
-    let mut e = ProviderError::new(it.provider, Kind::RateLimited, "rate_limited");
-    e.retry_after_secs = Some(u64::try_from(left).ok().filter(|left| *left > 0)?.div_ceil(1000));
-    Some(e)
+    let secs = u64::try_from(left).ok().filter(|left| *left > 0)?.div_ceil(1000);
+    Some(ProviderError::not_asked(it.provider, Kind::RateLimited, "rate_limited", secs))
 }
 
 /// The provider did not renew it a moment ago, and is not asked again before `until`: what lives may be used meanwhile.

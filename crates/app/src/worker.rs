@@ -326,6 +326,10 @@ async fn failed(
         app.metrics().attempted(name, Attempted::LeaseLost, 1);
         return Ok(());
     }
+    if let Some(at) = put_off_until(app, error) {
+        app.metrics().attempted(name, Attempted::PutOff, 1);
+        return put_off(app, org, queue, id, token, at, &error.to_string()).await;
+    }
     let state = state_after(error, attempts);
     let outcome = if state == EventState::Failed { Attempted::Failed } else { Attempted::Dead };
     app.metrics().attempted(name, outcome, 1);
@@ -357,12 +361,54 @@ fn state_after(error: &AppError, attempts: i64) -> EventState {
 
 /// Never before the provider said; jitter is only added.
 fn next_attempt(app: &App, attempts: i64, error: &AppError) -> Timestamp {
-    let backoff = backoff_millis(attempts, bytes::<1>(app.entropy())[0]);
+    let [ours, theirs] = bytes::<2>(app.entropy());
+    let backoff = backoff_millis(attempts, ours);
     let asked = match error {
-        AppError::Provider(e) => e.retry_after_secs.unwrap_or(0),
+        AppError::Provider(e) => e.retry_after_secs.map_or(0, |secs| asked_millis(secs, theirs)),
         _ => 0,
     };
-    app.now().plus_millis(backoff.max(i64::try_from(asked).unwrap_or(0).saturating_mul(1000)))
+    app.now().plus_millis(backoff.max(asked))
+}
+
+/// What a provider asked for, and up to a quarter more at random, so that all that waited for it does not come at once: at least
+/// up to a second, and at most up to a minute.
+fn asked_millis(secs: u64, random: u8) -> i64 {
+    let asked = i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
+    asked.saturating_add((asked / 4).clamp(1_000, 60_000) * i64::from(random) / 256)
+}
+
+/// When a row goes on of which nothing was done, because the provider is not to be asked now.
+fn put_off_until(app: &App, error: &AppError) -> Option<Timestamp> {
+    match error {
+        AppError::Provider(e) if e.not_asked => {
+            let random = bytes::<1>(app.entropy())[0];
+            Some(app.now().plus_millis(asked_millis(e.retry_after_secs.unwrap_or(1), random)))
+        }
+        _ => None,
+    }
+}
+
+async fn put_off(
+    app: &App,
+    org: &OrgCtx,
+    queue: Queue,
+    id: &str,
+    token: &Token,
+    at: Timestamp,
+    why: &str,
+) -> Result<(), AppError> {
+    let mut tx = app.store().tenant(org).await?;
+    match queue {
+        Queue::Events => {
+            let id = EventId::parse(id).ok_or(AppError::NotFound)?;
+            tx.event_put_off(&id, &token.0, at, why).await?;
+        }
+        Queue::Jobs => {
+            let id = JobId::parse(id).ok_or(AppError::NotFound)?;
+            tx.job_put_off(&id, &token.0, at, why).await?;
+        }
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Extends the leases of what is at work here and frees those whose holder is gone.

@@ -28,7 +28,8 @@ async fn is_left_alone(scene: &Scene, tenant: &Tenant, provider: &str, name: &st
         (it["status"].clone(), it["last_error"]["code"].clone()),
         (json!("connected"), json!("rate_limited"))
     );
-    scene.pass_time(21);
+    // What waits comes up to a minute later, so that all of it does not come at once.
+    scene.pass_time(20 + 61);
     scene.settle().await;
     let it = tenant.integration(provider).await;
     assert_eq!((it["status"].clone(), it["last_error"].clone()), (json!("connected"), Value::Null));

@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod config;
+mod files;
 mod output;
 pub mod refusal;
 pub mod wiring;

@@ -1,7 +1,7 @@
 //! Puts the rooms together: from a configuration to a running server.
 
-use crate::Failure;
 use crate::config::{Config, LogFormat, PublicUrl};
+use crate::{Failure, files};
 use agenstack_app::mail::Mailer;
 use agenstack_app::{App, Parts, Providers, worker};
 use agenstack_core::clock::{Clock, SystemClock};
@@ -231,7 +231,14 @@ pub async fn start(
             operator_password: config.server.operator_password.clone(),
             closing: closed.clone(),
         };
-        let limits = agenstack_web::server::Limits::default();
+        let connections = files::connections(files::raise());
+        let limits = agenstack_web::server::Limits { connections, ..Default::default() };
+        if connections < agenstack_web::server::Limits::default().connections {
+            tracing::warn!(
+                connections,
+                "the system gives few open files; agenstack doctor tells how to have more"
+            );
+        }
         let over = ended(closed.clone());
         tasks.push(tokio::spawn(agenstack_web::server::serve(
             listener,
@@ -245,11 +252,9 @@ pub async fn start(
             let address = listener.local_addr().context("the listener has no address")?;
             let over = ended(closed.clone());
             let service = agenstack_web::metrics(app.clone());
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(over).await {
-                    tracing::error!(%error, "the metrics ended");
-                }
-            }));
+            // One collector asks every few seconds; whoever else gets there shall not take the files of the server.
+            let few = agenstack_web::server::Limits { connections: 64, ..Default::default() };
+            tasks.push(tokio::spawn(agenstack_web::server::serve(listener, service, few, over)));
             Some(address)
         }
         None => None,

@@ -161,6 +161,7 @@ fn by_status(status: StatusCode) -> (&'static str, &'static str) {
         StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "This method is not offered here."),
         StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The request's body is too large."),
         StatusCode::REQUEST_TIMEOUT => ("timed_out", "The request took too long."),
+        StatusCode::SERVICE_UNAVAILABLE => ("busy", "Too much is coming in; try it again."),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             ("unsupported_media_type", "Send JSON, with Content-Type: application/json.")
         }

@@ -6,6 +6,7 @@
 
 mod api;
 pub mod asset;
+mod body;
 pub mod client;
 pub mod cookie;
 pub mod failure;
@@ -51,6 +52,7 @@ pub(crate) struct Shared(Arc<Inner>);
 struct Inner {
     web: Web,
     streams: Arc<Semaphore>,
+    bodies: body::Bodies,
     secure: bool,
 }
 
@@ -64,6 +66,9 @@ impl Shared {
     pub(crate) fn streams(&self) -> Arc<Semaphore> {
         self.0.streams.clone()
     }
+    pub(crate) fn bodies(&self) -> body::Bodies {
+        self.0.bodies.clone()
+    }
     /// Whether browsers reach us over https, so that cookies may be bound to it.
     pub(crate) fn secure(&self) -> bool {
         self.0.secure
@@ -73,6 +78,7 @@ impl Shared {
 /// The whole of it. Serve it with the peer's address: `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(web: Web) -> Router {
     let secure = web.app.public_url().starts_with("https://");
-    let shared = Shared(Arc::new(Inner { web, streams: Arc::new(Semaphore::new(MOST_STREAMS)), secure }));
+    let streams = Arc::new(Semaphore::new(MOST_STREAMS));
+    let shared = Shared(Arc::new(Inner { web, streams, bodies: body::Bodies::new(), secure }));
     route::build(shared)
 }

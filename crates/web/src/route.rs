@@ -1,7 +1,7 @@
 //! Every route, with what it takes to call it. The router is built from this list, and by nothing else: a route
 //! without a line here, and so without a declared access, does not exist.
 
-use crate::{Shared, api, asset, failure, gate, live, page, security};
+use crate::{Shared, api, asset, body, failure, gate, live, page, security};
 use agenstack_core::integration::Provider;
 use agenstack_core::policy::Action;
 use axum::Router;
@@ -214,6 +214,7 @@ pub(crate) fn build(shared: Shared) -> Router {
 fn bounded(router: Router<Shared>, shared: &Shared) -> Router<Shared> {
     router
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .layer(from_fn_with_state(shared.bodies(), body::bounded))
         .layer(TimeoutLayer::with_status_code(
             http::StatusCode::REQUEST_TIMEOUT,
             Duration::from_secs(REQUEST_SECS),

@@ -7,9 +7,10 @@ mod storage;
 
 use crate::config::Config;
 use crate::wiring::{bind, mailer};
-use crate::{FAILED, Failure, Given, OK, output};
+use crate::{FAILED, Failure, Given, OK, files, output};
 use agenstack_core::clock::SystemClock;
 use agenstack_providers::Http;
+use agenstack_web::server::Limits;
 use clock::Clocks;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(crate) async fn run(given: &Given) -> Result<u8, Failure> {
             "make one with `agenstack keys generate`, keep a copy in a safe place, and give it as AGENSTACK_MASTER_KEY_FILE",
         ),
     }
+    open_files(&mut found);
     storage::folder(&config, &mut found);
     storage::database(&config, vault.ok().as_ref(), &mut clocks, &mut found).await;
     let http = Http::with_timeout(PATIENCE);
@@ -72,6 +74,21 @@ pub(crate) async fn run(given: &Given) -> Result<u8, Failure> {
         n => format!("{n} things are wrong."),
     });
     Ok(if found.wrong == 0 { OK } else { FAILED })
+}
+
+/// `serve` takes as many as it gets.
+fn open_files(found: &mut Findings) {
+    let (most, usual) = (files::most(), Limits::default().connections);
+    let room = files::connections(most);
+    let Some(most) = most else { return };
+    if room == usual {
+        found.good(format!("{most} files may be open at once, enough for {usual} connections"));
+    } else {
+        found.note(format!(
+            "{most} files may be open at once, so that there is room for {room} connections and not for {usual}; raise the hard \
+             limit of open files (LimitNOFILE= of a systemd unit, nofile of a container)"
+        ));
+    }
 }
 
 async fn metrics(config: &Config, found: &mut Findings) {

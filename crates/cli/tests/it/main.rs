@@ -11,6 +11,7 @@ mod care;
 mod crash;
 mod desk;
 mod doctor;
+mod edge;
 mod ending;
 mod failure;
 mod fault;

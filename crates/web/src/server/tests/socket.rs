@@ -1,0 +1,27 @@
+//! With real sockets: what only a listener does.
+
+use super::*;
+use tokio::sync::oneshot;
+
+#[tokio::test]
+async fn past_the_bound_a_connection_waits_until_another_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limits = Limits { connections: 2, headers: Duration::from_millis(150), ..Limits::default() };
+    let serving = tokio::spawn(serve(listener, router(&Seen::default()), limits, async {
+        let _ = stopped.await;
+    }));
+    let mut silent = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let mut third = TcpStream::connect(address).await.unwrap();
+    third.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    // The two that say nothing are let go after their time, and the third is served then.
+    let mut said = String::new();
+    third.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("127.0.0.1"), "{said}");
+    for stream in &mut silent {
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+}

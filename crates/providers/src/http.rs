@@ -289,6 +289,19 @@ mod tests {
         assert_eq!(answer(429, &[]).retry_after(), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_the_header_nobody_waits_for_longer_than_a_day(
+            text in r"[ -~]{0,24}|[-+]?[0-9]{0,30}\.?[0-9]{0,30}([eE][-+]?[0-9]{1,4})?", secs: f64,
+        ) {
+            for text in [text, secs.to_string()] {
+                let mut answer = answer(429, &[]);
+                answer.headers.insert("retry-after", text.parse().unwrap());
+                assert!(answer.retry_after().is_none_or(|wait| wait <= LONGEST_WAIT_SECS), "{text}");
+            }
+        }
+    }
+
     #[test]
     fn a_status_alone_tells_the_kind_and_whether_the_outcome_is_known() {
         for (status, kind, unknown) in [

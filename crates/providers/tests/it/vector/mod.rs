@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 /// A file of vectors, whole.
-fn file(name: &str) -> Value {
+pub fn file(name: &str) -> Value {
     let path = format!("{}/../../../shared/reference/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
     serde_json::from_str(&text).expect("the file is JSON")

@@ -206,7 +206,8 @@ impl App {
     /// # Errors
     /// Says which does not hold.
     pub async fn ready(&self) -> Result<(), AppError> {
-        Ok(self.store().check().await?)
+        self.store().check().await?;
+        Ok(())
     }
 
     /// Whether the operator has set a provider up.

@@ -145,9 +145,9 @@ impl AtWork {
     }
 }
 
-/// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing and hands back what it
-/// has not begun.
-pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send) {
+/// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing. What is not finished after
+/// `grace` is dropped where it stands, as a crash would drop it, and handed back, so that others go on with it at once.
+pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send, grace: Duration) {
     let mut at_work = AtWork::new(slots.max(1));
     let every = |period| {
         let mut timer = tokio::time::interval(period);
@@ -189,10 +189,17 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
         }
     }
     tracing::info!(at_work = at_work.tasks.len(), "the worker stops");
+    let over = tokio::time::sleep(grace);
+    tokio::pin!(over);
     loop {
         tokio::select! {
             done = at_work.tasks.join_next() => if done.is_none() { break },
             _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
+            () = &mut over => {
+                tracing::warn!(at_work = at_work.tasks.len(), "some work was not finished in time; it is handed back");
+                at_work.tasks.shutdown().await;
+                break;
+            }
         }
     }
     hand_back(&app, &at_work.tokens).await;
@@ -293,9 +300,12 @@ fn name(queue: Queue) -> &'static str {
     }
 }
 
-/// In a task of its own: a handler that panics fails its row and nobody else's.
+/// In a task of its own: a handler that panics fails its row and nobody else's. It ends with whoever waits for it.
 async fn apart(work: impl Future<Output = Result<(), AppError>> + Send + 'static) -> Result<(), AppError> {
-    tokio::spawn(work).await.unwrap_or_else(|panic| Err(AppError::Internal(Box::new(panic))))
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    let ended = task.join_next().await.expect("a task was just put in");
+    ended.unwrap_or_else(|panic| Err(AppError::Internal(Box::new(panic))))
 }
 
 async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token) -> Result<(), AppError> {

@@ -139,7 +139,14 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
     let vault = config.keys.vault()?;
     let store = open_store(config).await?;
     // Under the migrations' own lock: of several nodes that start at once one does it.
-    store.migrate().await.context("the schema could not be brought up to date")?;
+    let schema = store.migrate().await.context("the schema could not be brought up to date")?;
+    if schema.is_newer() {
+        tracing::info!(
+            at = schema.at,
+            known = schema.known,
+            "the schema is newer than this program, which works with it"
+        );
+    }
     let missing =
         agenstack_app::rotation::missing(&store, &vault).await.context("the keys cannot be counted")?;
     if !missing.is_empty() {
@@ -260,14 +267,22 @@ pub async fn start(
         None => None,
     };
     if role != Role::Web {
-        tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed))));
+        let grace = share(config.server.shutdown, 8);
+        tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed), grace)));
     }
     Ok(Running { address, metrics, app, closing, tasks, listening })
 }
 
+/// So many tenths of the time in which a node has to have ended: at eight of them work is handed back, at nine nothing is
+/// waited for any more.
+fn share(shutdown: Duration, tenths: u32) -> Duration {
+    shutdown / 10 * tenths
+}
+
 impl Running {
-    /// Stops: accepts nothing more, finishes what is under way for at most `grace`, and hands leases back.
-    pub async fn stop(self, grace: Duration) {
+    /// Stops within `shutdown`: accepts nothing more, finishes what is under way, and hands back the leases of what is not
+    /// finished in time.
+    pub async fn stop(self, shutdown: Duration) {
         // No receiver is left when everything has ended by itself.
         let _ = self.closing.send(true);
         let all = async {
@@ -275,8 +290,8 @@ impl Running {
                 let _ = task.await;
             }
         };
-        if tokio::time::timeout(grace, all).await.is_err() {
-            tracing::warn!("some work was not finished in time; its leases run out by themselves");
+        if tokio::time::timeout(share(shutdown, 9), all).await.is_err() {
+            tracing::warn!("some requests were not finished in time");
         }
         self.listening.abort();
     }

@@ -11,7 +11,6 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
@@ -19,18 +18,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
-
-/// Tells one set of migrations from another, so that tests copy no database of an older schema.
-#[cfg(feature = "testing")]
-pub(crate) fn fingerprint() -> u64 {
-    POSTGRES
-        .iter()
-        .flat_map(|m| m.checksum.iter())
-        .fold(0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 /// Connections to PostgreSQL, at most.
 const CONNECTIONS: u32 = 16;
@@ -165,41 +152,6 @@ impl Store {
 
     fn telling(&self) -> Telling {
         Telling { tells_work: self.tells_work.load(Ordering::Relaxed), ..Telling::default() }
-    }
-
-    /// Brings the schema to the newest version.
-    ///
-    /// # Errors
-    /// If a migration fails, or the PostgreSQL roles would not keep tenants apart.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        match &self.pools {
-            Pools::Sqlite { write, .. } => SQLITE.run(write.pool()).await,
-            Pools::Postgres(pool) => POSTGRES.run(pool).await,
-        }
-        .map_err(StoreError::Migrate)?;
-        self.check().await
-    }
-
-    /// Whether the database is reachable, its schema is this program's, and its roles are safe.
-    ///
-    /// # Errors
-    /// Says which of the three does not hold.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        const APPLIED: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
-        let newest = SQLITE.iter().map(|m| m.version).max().unwrap_or(0);
-        let applied: Result<i64, sqlx::Error> = match &self.pools {
-            Pools::Sqlite { read, .. } => sqlx::query_scalar(APPLIED).fetch_one(read).await,
-            Pools::Postgres(pool) => sqlx::query_scalar(APPLIED).fetch_one(pool).await,
-        };
-        match applied {
-            Ok(at) if at == newest => {}
-            Ok(at) if at > newest => return Err(StoreError::Schema("newer than this program")),
-            Ok(_) => return Err(StoreError::Schema("older than this program")),
-            // No table of migrations: a database that was never migrated.
-            Err(sqlx::Error::Database(_)) => return Err(StoreError::Schema("empty")),
-            Err(e) => return Err(e.into()),
-        }
-        if let Pools::Postgres(pool) = &self.pools { check_roles(pool).await } else { Ok(()) }
     }
 
     /// Whether the database answers.
@@ -381,7 +333,7 @@ fn is_broken(error: &sqlx::Error) -> bool {
 }
 
 /// Refuses to run with roles that pass or own the second wall.
-async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
+pub(crate) async fn check_roles(pool: &PgPool) -> Result<(), StoreError> {
     let unsafe_roles: Vec<String> = sqlx::query_scalar(
         "SELECT r.rolname::text FROM pg_roles r
          WHERE r.rolname IN ('agenstack_app', 'agenstack_platform')

@@ -23,9 +23,22 @@ pub enum StoreError {
         /// Column name.
         column: &'static str,
     },
-    /// The schema is older or newer than this program.
+    /// The schema is empty, or older than this program.
     #[error("the database schema is {0}; run `agenstack migrate`")]
     Schema(&'static str),
+    /// A newer program has changed the schema into one that this program does not work with.
+    #[error(
+        "the database schema is too new for this program: migration {at} needs a program that knows migration {needs}, and \
+         this one knows those up to {known}; start the newer program"
+    )]
+    TooNew {
+        /// The migration that took away what this program needs.
+        at: i64,
+        /// What a program has to know to do without it.
+        needs: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// A migration failed.
     #[error("the database schema could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -58,7 +71,7 @@ impl StoreError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Conflict(_) => Kind::Conflict,
-            Self::Unavailable(_) | Self::Schema(_) => Kind::Unavailable,
+            Self::Unavailable(_) | Self::Schema(_) | Self::TooNew { .. } => Kind::Unavailable,
             Self::NotFound(_) => Kind::NotFound,
             _ => Kind::Internal,
         }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod global;
 pub mod legacy;
 pub mod notice;
+pub mod schema;
 pub mod statement;
 pub mod tenant;
 #[cfg(feature = "testing")]

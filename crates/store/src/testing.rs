@@ -136,7 +136,7 @@ async fn new_database(server: &str, template: &str) -> (String, String) {
 
 /// A migrated database to copy, made once per server and set of migrations, however many processes ask for it.
 async fn template(server: &str) -> String {
-    let name = format!("agenstack_template_{:016x}", crate::db::fingerprint());
+    let name = format!("agenstack_template_{:016x}", crate::schema::fingerprint());
     let mut first = PgConnection::connect(server).await.expect("the test server answers");
     // The lock ends with the connection. Advisory locks are per database: all processes ask in the same one.
     sqlx::query("SELECT pg_advisory_lock($1)")

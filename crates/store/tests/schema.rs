@@ -141,3 +141,79 @@ async fn every_column_of_bytes_is_sealed_anew_or_says_why_not() {
         assert_eq!(names, ["organization_id", c.row], "{}", c.table);
     }
 }
+
+/// Version 0.1.0 is not released, and nobody runs a program that is older than these.
+const BEFORE_THE_FIRST_RELEASE: i64 = 16;
+
+/// What a program that does not know of it would stumble over: the statements of a migration that do more than add.
+fn takes_away(sql: &str) -> Vec<String> {
+    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+    let text = lines.collect::<Vec<_>>().join(" ").to_uppercase();
+    let statements = text.split(';').map(|s| s.split_whitespace().collect::<Vec<_>>().join(" "));
+    let words: Vec<String> = statements.filter(|s| !s.is_empty()).collect();
+    let made = |name: &str| words.iter().any(|s| s.starts_with(&format!("CREATE TABLE {name} ")));
+    let takes = |s: &String| {
+        // What fills a table is of its own making; and what is anew is nobody's yet.
+        let on_new = s.split_once(" ON ").and_then(|(_, on)| on.split([' ', '(']).next()).is_some_and(made);
+        let away = ["DROP ", " RENAME ", " SET NOT NULL", " ALTER COLUMN ", " ADD CONSTRAINT ", "REVOKE "];
+        let starts = |s: &str, w: &&str| {
+            if w.starts_with(' ') {
+                s.contains(*w)
+            } else {
+                s.starts_with(*w) || s.contains(&format!(" {w}"))
+            }
+        };
+        away.iter().any(|w| starts(s, w)) && !s.contains("DROP DEFAULT")
+            || s.contains(" ADD COLUMN ") && s.contains(" NOT NULL") && !s.contains(" DEFAULT ")
+            || s.starts_with("CREATE UNIQUE INDEX ") && !on_new
+    };
+    words.iter().filter(|s| takes(s)).cloned().collect()
+}
+
+#[test]
+fn a_migration_that_does_more_than_add_says_in_its_name_which_program_it_needs() {
+    for dialect in ["sqlite", "postgres"] {
+        for name in names(dialect) {
+            let number: i64 = name.split('_').next().and_then(|n| n.parse().ok()).expect("a number");
+            let path = format!("{}/migrations/{dialect}/{name}", env!("CARGO_MANIFEST_DIR"));
+            let sql = std::fs::read_to_string(path).expect("a readable migration");
+            let needs = name.trim_end_matches(".sql").rsplit_once("_needs_").map(|(_, n)| n.to_owned());
+            if let Some(needs) = &needs {
+                let needs: i64 = needs.parse().expect("the number of a migration");
+                assert!(needs < number, "{name}: a program that knows it cannot be older than it");
+            }
+            let taken = takes_away(&sql);
+            assert!(
+                number <= BEFORE_THE_FIRST_RELEASE || needs.is_some() || taken.is_empty(),
+                "{dialect}/{name}: running nodes do not know of this; see docs/upgrading.md: {taken:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_only_adds_is_told_from_what_takes_away() {
+    for adds in [
+        "CREATE TABLE a (x TEXT NOT NULL, PRIMARY KEY (x)); CREATE UNIQUE INDEX a_once ON a (x)",
+        "ALTER TABLE a ADD COLUMN y TEXT -- not NOT NULL: DROP nothing\n; CREATE INDEX a_y ON a (y)",
+        "ALTER TABLE a ADD COLUMN z BIGINT NOT NULL DEFAULT 0; GRANT SELECT ON a TO agenstack_platform",
+        "UPDATE a SET y = x WHERE y IS NULL",
+    ] {
+        assert!(takes_away(adds).is_empty(), "{adds}: {:?}", takes_away(adds));
+    }
+    for takes in [
+        "DROP TABLE a",
+        "DROP INDEX a_y",
+        "ALTER TABLE a DROP COLUMN y",
+        "alter table a\n  rename column y to w",
+        "ALTER TABLE a ALTER COLUMN y SET NOT NULL",
+        "ALTER TABLE a ALTER COLUMN y TYPE BIGINT",
+        "ALTER TABLE a ADD COLUMN z BIGINT NOT NULL",
+        "CREATE UNIQUE INDEX a_once ON a (x)",
+        "ALTER TABLE a ADD CONSTRAINT a_short CHECK (length(x) < 9)",
+        "REVOKE SELECT ON a FROM agenstack_platform",
+        "ALTER TABLE events DROP CONSTRAINT events_organization_id_fkey",
+    ] {
+        assert_eq!(takes_away(takes).len(), 1, "{takes}");
+    }
+}

@@ -2,13 +2,14 @@
 
 use crate::wiring::{open_store, start_log};
 use crate::{FAILED, Failure, Given, OK, output};
+use agenstack_store::schema::Schema;
 use anyhow::Context;
 use clap::Args;
 
 /// What is to be done.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only tell whether the schema is this program's; exit code 1 if it is not
+    /// Only tell whether this program works with the schema; exit code 1 if it does not
     #[arg(long)]
     check: bool,
 }
@@ -20,8 +21,8 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
     let store = open_store(&config).await?;
     if arguments.check {
         return Ok(match store.check().await {
-            Ok(()) => {
-                output::say("The schema is up to date.");
+            Ok(schema) => {
+                output::say(&told(schema));
                 OK
             }
             Err(error) => {
@@ -30,8 +31,19 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
             }
         });
     }
-    store.migrate().await.context("the schema could not be brought up to date")?;
+    let schema = store.migrate().await.context("the schema could not be brought up to date")?;
     store.close().await;
-    output::say("The schema is up to date.");
+    output::say(&told(schema));
     Ok(OK)
+}
+
+fn told(schema: Schema) -> String {
+    if schema.is_newer() {
+        return format!(
+            "The schema is newer than this program (migration {}; this program knows those up to {}), and this program works \
+             with it.",
+            schema.at, schema.known
+        );
+    }
+    "The schema is up to date.".to_owned()
 }

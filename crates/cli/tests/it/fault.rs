@@ -13,6 +13,7 @@ mod poison;
 mod power;
 mod proxy;
 mod replay;
+mod stop;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};
 

@@ -30,4 +30,5 @@ mod rotation;
 mod route;
 mod scene;
 mod seed;
+mod upgrade;
 mod wire;

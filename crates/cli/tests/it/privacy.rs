@@ -346,7 +346,7 @@ both_databases! {
                 tick.tick().await;
             }
         };
-        worker::run(scene.running.app.clone(), 1, swept).await;
+        worker::run(scene.running.app.clone(), 1, swept, std::time::Duration::from_secs(60)).await;
         assert_gone(&scene, &old).await;
     }
 

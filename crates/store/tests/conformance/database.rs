@@ -9,18 +9,31 @@ use agenstack_store::error::Kind;
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::testing::{World, postgres_empty, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
+use sqlx::AssertSqlSafe;
 
 fn holds(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|w| w == part)
 }
 
-/// Makes the newest migration another one.
-async fn set_version(store: &Store, version: i64) {
-    const SQL: &str = "UPDATE _sqlx_migrations SET version = $1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+/// Alters what is recorded of migrations.
+async fn alter(store: &Store, sql: &str) {
+    let sql = AssertSqlSafe(sql);
     match (store.sqlite(), store.postgres()) {
-        (Some(pool), _) => drop(sqlx::query(SQL).bind(version).execute(pool).await.unwrap()),
-        (None, pool) => drop(sqlx::query(SQL).bind(version).execute(pool.unwrap()).await.unwrap()),
+        (Some(pool), _) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+        (None, pool) => drop(sqlx::raw_sql(sql).execute(pool.unwrap()).await.unwrap()),
     }
+}
+
+/// A newer program has been here.
+async fn newer(store: &Store, version: i64, description: &str) {
+    alter(
+        store,
+        &format!(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             SELECT {version}, '{description}', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1"
+        ),
+    )
+    .await;
 }
 
 both_databases! {
@@ -32,14 +45,33 @@ both_databases! {
         assert!(db.url.starts_with(db.store.kind()));
     }
 
-    async fn a_schema_of_another_version_is_refused(db: TestDb) {
-        set_version(&db.store, 9_999).await;
-        let newer = db.store.check().await;
-        assert!(matches!(newer, Err(StoreError::Schema("newer than this program"))), "{newer:?}");
-        set_version(&db.store, 0).await;
+    async fn an_older_schema_is_refused_and_brought_up_to_date(db: TestDb) {
+        let before = db.store.check().await.unwrap();
+        assert!(!before.is_newer(), "{before:?}");
+        // The newest adds; what it added stays, so that it is only forgotten for a moment.
+        alter(&db.store, "UPDATE _sqlx_migrations SET version = -1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)").await;
         let older = db.store.check().await.unwrap_err();
         assert!(matches!(older, StoreError::Schema("older than this program")), "{older:?}");
         assert_eq!(older.kind(), Kind::Unavailable);
+        let known = before.known;
+        alter(&db.store, &format!("UPDATE _sqlx_migrations SET version = {known} WHERE version = -1")).await;
+        assert_eq!(db.store.migrate().await.unwrap(), before);
+    }
+
+    async fn a_newer_schema_is_worked_with_until_one_of_its_migrations_needs_a_newer_program(db: TestDb) {
+        let known = db.store.check().await.unwrap().known;
+        newer(&db.store, 9_000, "something more").await;
+        newer(&db.store, 9_001, &format!("drop something needs {known:04}")).await;
+        let schema = db.store.check().await.unwrap();
+        assert_eq!((schema.at, schema.known, schema.is_newer()), (9_001, known, true));
+        // A start, or `migrate`, leaves it alone.
+        assert_eq!(db.store.migrate().await.unwrap(), schema);
+        newer(&db.store, 9_002, "drop more needs 9000").await;
+        for refused in [db.store.check().await, db.store.migrate().await] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, StoreError::TooNew { at: 9_002, needs: 9_000, .. }), "{refused:?}");
+            assert_eq!(refused.kind(), Kind::Unavailable);
+        }
     }
 
     async fn a_dropped_transaction_leaves_nothing(db: TestDb) {

@@ -45,6 +45,28 @@ async fn on_postgres_work_is_told_by_a_process_that_has_no_worker_only() {
     assert_eq!(notices.next().await.unwrap(), Notice::Work);
 }
 
+#[tokio::test]
+async fn on_postgres_whoever_listens_is_told_that_the_connection_was_lost_and_hears_again() {
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let mut notices = db.store.notices().await.unwrap().unwrap();
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ILIKE 'LISTEN%'",
+    )
+    .fetch_one(db.store.postgres().unwrap())
+    .await
+    .unwrap();
+    assert_eq!(ended, 1);
+    assert_eq!(notices.next().await.unwrap(), Notice::Missed);
+    let mut tx = db.store.tenant(&org).await.unwrap();
+    tx.tell_account(Provider::Shopify, "lark.myshopify.com");
+    tx.commit().await.unwrap();
+    let told = notices.next().await.unwrap();
+    assert_eq!(told, Notice::Account(Provider::Shopify, "lark.myshopify.com".into()));
+}
+
 both_databases! {
     async fn who_tells_of_work_commits_it_as_others_do(db: TestDb) {
         let w = World::new();

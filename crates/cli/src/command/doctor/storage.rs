@@ -3,7 +3,7 @@
 use super::{Findings, PATIENCE, clock::Clocks};
 use crate::config::Config;
 use crate::wiring::open_store;
-use agenstack_store::Store;
+use agenstack_store::{Store, StoreError};
 use agenstack_vault::Vault;
 use std::path::{Path, PathBuf};
 use tokio::time::timeout;
@@ -77,13 +77,20 @@ pub(super) async fn database(
         }
     };
     match store.check().await {
-        Ok(()) => {
-            found.good(format!("database ({}), its schema is up to date", store.kind()));
+        Ok(schema) => {
+            let how =
+                if schema.is_newer() { "newer than this program, which works with it" } else { "up to date" };
+            found.good(format!("database ({}), its schema is {how}", store.kind()));
             keys(&store, vault, found).await;
         }
-        // `serve` brings it up to date by itself; only a newer one is a mistake.
-        Err(error) if error.to_string().contains("newer") => {
-            found.bad(error.to_string(), "start the newer program");
+        // `serve` brings an older one up to date by itself.
+        Err(error @ StoreError::TooNew { at, .. }) => {
+            let what = error.to_string();
+            let what = what.split("; ").next().unwrap_or_default();
+            found.bad(
+                what,
+                format!("start the newer program, or restore a backup from before migration {at}"),
+            );
         }
         Err(error) => {
             found.note(format!("database ({}): {error}; `serve` does it at its start, too", store.kind()));

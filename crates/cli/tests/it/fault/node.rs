@@ -34,6 +34,12 @@ impl Stage {
         command
     }
 
+    /// A program with more settings, beside those that it has by itself.
+    pub fn with(mut self, more: &[(&str, &str)]) -> Self {
+        self.environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+
     /// Starts `n` nodes.
     pub async fn nodes(&self, n: usize) -> Vec<Node> {
         let mut all = Vec::new();
@@ -82,6 +88,17 @@ impl Node {
     pub fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
+    }
+
+    /// SIGTERM, as a supervisor ends it.
+    pub fn tell_to_stop(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(told.expect("kill starts").success(), "it runs");
+    }
+
+    /// Waits until it has ended by itself; gives whether it says that all is well.
+    pub fn ended(&mut self) -> bool {
+        tokio::task::block_in_place(|| self.process.wait()).expect("it ends").success()
     }
 
     /// Starts it again; gives how long it took until it was ready.

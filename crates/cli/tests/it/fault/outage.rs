@@ -7,10 +7,13 @@ use super::load::{Load, Running};
 use super::node::{Node, Stage};
 use super::proxy::Slow;
 use super::{Dice, tell, times};
-use crate::scene::{LARK, Scene};
+use crate::scene::{LARK, Scene, environment};
 use crate::wire::{delivery, message, messenger_signed};
+use agenstack::config::{Config, Sources};
+use agenstack::wiring::World;
+use agenstack_app::worker;
 use agenstack_store::Store;
-use agenstack_store::testing::sqlite;
+use agenstack_store::testing::{postgres, sqlite};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -158,7 +161,7 @@ async fn a_failure_that_could_not_be_recorded_is_tried_again_by_the_process_that
     change(store, "UPDATE events SET payload = X'00' WHERE external_id = 'm_1'").await;
     change(store, "CREATE TRIGGER refusing BEFORE UPDATE ON events WHEN NEW.last_error IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END").await;
     let working =
-        tokio::spawn(agenstack_app::worker::run(scene.running.app.clone(), 4, std::future::pending()));
+        tokio::spawn(worker::run(scene.running.app.clone(), 4, std::future::pending(), Duration::ZERO));
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     while rows(store, EVENT).await[0].0 != "running" {
         tick.tick().await;
@@ -181,5 +184,27 @@ async fn a_failure_that_could_not_be_recorded_is_tried_again_by_the_process_that
     let events = v.list("/events").await;
     let told = events.iter().find(|e| e["external_id"] == "m_1").expect("it is in the list");
     assert!(!told["last_error"].as_str().unwrap_or_default().is_empty(), "{told}");
+    working.abort();
+}
+
+/// Another process accepts, and nobody is told: its notice was lost, or is not passed on by what is between.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_of_which_nobody_was_told_is_found_by_asking() {
+    const STATE: &str = "SELECT state, '', attempts FROM events WHERE external_id = 'm_1'";
+    let scene = Scene::on(postgres().await).await;
+    scene.connected("V", LARK).await;
+    let settings = Sources::from_environment(environment(&scene.settings, &scene.db.url));
+    let config = Config::load(&settings).expect("the settings are right");
+    let deaf = agenstack::wiring::app(&config, &config.server.public_url, World::default()).await;
+    let deaf = deaf.unwrap_or_else(|_| panic!("it starts"));
+    let working = tokio::spawn(worker::run(deaf, 4, std::future::pending(), Duration::ZERO));
+    let body = delivery(LARK.page, &[message(LARK.page, "7000000000000001", "m_1", "hello")]);
+    assert_eq!(messenger_signed(&scene, &body).await, 200);
+    let began = std::time::Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while rows(&scene.db.store, STATE).await[0].0 != "done" {
+        tick.tick().await;
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody finds it");
+    }
     working.abort();
 }

@@ -96,7 +96,9 @@ impl Store {
         match applied.map_err(StoreError::from) {
             Ok(applied) => judge(&ours.iter().map(|m| (m.version, &*m.checksum)).collect(), &applied),
             // No table of migrations: a database that was never migrated.
-            Err(StoreError::Sql(sqlx::Error::Database(e))) if matches!(e.code().as_deref(), Some("42P01" | "1")) => {
+            Err(StoreError::Sql(sqlx::Error::Database(e)))
+                if matches!(e.code().as_deref(), Some("42P01" | "1")) =>
+            {
                 Err(StoreError::Schema("empty"))
             }
             Err(other) => Err(other),

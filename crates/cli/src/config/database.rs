@@ -4,7 +4,7 @@ use super::server::is_loopback;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use url::Url;
+use url::{Host, Url};
 
 /// A database URL. Display and Debug leave the password out.
 #[derive(Clone)]
@@ -42,13 +42,25 @@ impl DatabaseUrl {
         if shown.password().is_some() {
             shown.set_password(None).map_err(|()| EXPECTED.to_owned())?;
         }
-        let is_encrypted = url.query_pairs().any(|(name, value)| {
-            name == "sslmode" && matches!(&*value, "require" | "verify-ca" | "verify-full")
-        });
-        // Without a host it is a socket of this machine.
-        let is_near = url.host().is_none_or(|host| is_loopback(&host));
-        let warning = (!is_encrypted && !is_near)
-            .then_some("the connection may travel unencrypted; add ?sslmode=verify-full to the URL");
+        let asked = |known: &[&str]| {
+            let value = url.query_pairs().filter(|(name, _)| known.contains(&&**name)).last();
+            value.map(|(_, value)| value.into_owned())
+        };
+        let mode = asked(&["sslmode", "ssl-mode"]).unwrap_or_default();
+        // Without a host it is a socket of this machine; the query may name another than the URL does.
+        let is_near = match asked(&["host", "hostaddr"]) {
+            Some(host) => host.starts_with('/') || Host::parse(&host).is_ok_and(|host| is_loopback(&host)),
+            None => url.host().is_none_or(|host| is_loopback(&host)),
+        };
+        let warning = match &*mode {
+            _ if is_near => None,
+            "verify-ca" | "verify-full" => None,
+            "require" => Some(
+                "the connection is encrypted, and whoever answers there is believed to be the database; use \
+                 sslmode=verify-full, with sslrootcert if its authority is not one of the system's",
+            ),
+            _ => Some("the connection may travel unencrypted; add ?sslmode=verify-full to the URL"),
+        };
         let url = SecretString::from(text);
         Ok(Self(Kind::Postgres { url, shown: shown.into(), warning }))
     }
@@ -145,5 +157,9 @@ mod tests {
         assert!(!warned("postgres://db.example/shop?sslmode=verify-full"));
         assert!(!warned("postgres://127.0.0.1/shop") && !warned("postgres://localhost/shop"));
         assert!(!warned("postgres:///shop?host=/run/postgresql"));
+        // The host may stand elsewhere, and a certificate that nobody checks is anybody's.
+        assert!(warned("postgres:///shop?host=db.example") && !warned("postgres:///shop?host=127.0.0.1"));
+        assert!(warned("postgres://db.example/shop?sslmode=require"));
+        assert!(!warned("postgres://db.example/shop?sslmode=verify-ca&sslrootcert=/etc/ca.crt"));
     }
 }

@@ -147,3 +147,22 @@ async fn doctor_tells_a_missing_key_and_a_directory_that_takes_nothing() {
     );
     assert_eq!(wrong.len(), 3, "{told}");
 }
+
+#[tokio::test]
+async fn doctor_warns_of_a_distant_database_that_is_reached_without_tls_or_by_a_certificate_that_nobody_checks()
+ {
+    let (_, sandbox) = sandbox_for("http://127.0.0.1:9").await;
+    for (query, warned) in [
+        ("", Some("the connection may travel unencrypted")),
+        ("?sslmode=prefer", Some("the connection may travel unencrypted")),
+        ("?sslmode=require", Some("whoever answers there is believed")),
+        ("?sslmode=verify-full", None),
+    ] {
+        // A name that nobody has: what is said of the URL does not depend on whether it answers.
+        let settings = environment(&sandbox, &format!("postgres://ana@database.invalid/shop{query}"));
+        let told = told(&run(&settings, &["doctor"]).await);
+        let line = told.lines().find(|line| line.starts_with("warning: AGENSTACK_DATABASE_URL"));
+        assert_eq!(line.is_some(), warned.is_some(), "{query}: {told}");
+        assert!(line.unwrap_or_default().contains(warned.unwrap_or_default()), "{query}: {told}");
+    }
+}

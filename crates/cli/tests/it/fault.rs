@@ -1,8 +1,10 @@
 //! What must hold while machines fail: each fault is made on purpose, seeded and bounded, under load, and a ledger of what
 //! was acknowledged is compared with the database afterwards. The figures of the long forms are in `docs/reliability.md`.
 
+mod certificate;
 mod cluster;
 mod disk;
+mod failover;
 mod full;
 mod kill;
 mod ledger;
@@ -14,6 +16,7 @@ mod power;
 mod proxy;
 mod replay;
 mod stop;
+mod tls;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};
 

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -98,11 +99,71 @@ impl Cluster {
         ]);
         let made = initdb.arg(&cluster.data).output().expect("initdb starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        cluster.port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        cluster.port = free_port();
         cluster.start().await;
         cluster
+    }
+
+    /// A standby of this one: it follows, and takes over when it is told to.
+    pub async fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the server");
+        if let Some((uid, gid)) = self.user {
+            chown(folder.path(), Some(uid), Some(gid)).expect("root may give it away");
+        }
+        let mut standby = Self {
+            programs: self.programs.clone(),
+            data: folder.path().join("data"),
+            folder,
+            user: self.user,
+            port: free_port(),
+            environment: BTreeMap::new(),
+            settings: self.settings.clone(),
+            server: None,
+        };
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-R", "-X", "stream"]);
+        copy.args(["-c", "fast", "--no-sync", "-D"]).arg(&standby.data);
+        let made = tokio::task::block_in_place(|| copy.output()).expect("pg_basebackup starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        standby.start().await;
+        standby
+    }
+
+    /// From now on a commit is one when the standby has it on its disk, too.
+    pub async fn commit_with_standby(&self) {
+        self.say("ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()").await;
+        self.until("SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync')").await;
+    }
+
+    /// A standby takes over.
+    pub async fn take_over(&self) {
+        self.say("SELECT pg_promote()").await;
+        // The copy may have been told of a standby that is not there.
+        self.say("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()").await;
+    }
+
+    /// Waits until the server says yes.
+    pub async fn until(&self, question: &'static str) {
+        let began = Instant::now();
+        let mut session = self.connect().await.expect("the server answers");
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        while !sqlx::query_scalar::<_, bool>(question).fetch_one(&mut session).await.expect("it can be asked")
+        {
+            tick.tick().await;
+            assert!(began.elapsed() < Duration::from_secs(60), "{question}: {}", self.log());
+        }
+        session.close().await.expect("the server lets go");
+    }
+
+    /// A file that the server reads and nobody else does.
+    pub fn keep(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&path);
+        file.as_mut().expect("a file of ours").write_all(content.as_bytes()).expect("it is written");
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).expect("root may give it away");
+        }
+        path
     }
 
     fn program(&self, name: &str) -> Command {
@@ -198,6 +259,11 @@ impl Cluster {
         signal("-KILL", &[&[first], &all[..]].concat());
         self.end(End::Killed).await;
     }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// The processes that a process has started.

@@ -4,7 +4,7 @@ use crate::error::AppError;
 use crate::{App, Page, page_size};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::event::{Event, EventState};
+use agenstack_core::event::{Event, EventHistory, EventState, EventStep};
 use agenstack_core::id::EventId;
 use agenstack_core::integration::Provider;
 use agenstack_core::policy::Action;
@@ -112,9 +112,13 @@ pub async fn replay(app: &App, org: &OrgCtx, id: &str) -> Result<Event, AppError
     let now = app.now();
     let mut tx = app.store().tenant(org).await?;
     tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
+    tx.event_history_keep(&id).await?;
     if !tx.event_replay(&id, now).await? {
         return Err(AppError::conflict("event_not_ended", "This event is waiting or being handled already."));
     }
+    let actor = Some(crate::connect::actor(org));
+    let step = EventHistory { step: EventStep::Replayed, begun_at: None, at: now, reason: None, actor };
+    tx.event_history_add(&id, &step).await?;
     crate::connect::audit(app, org, &mut tx, "event.replay", id.as_str(), now).await?;
     let event = tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
     tx.commit().await?;

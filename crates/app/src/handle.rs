@@ -9,6 +9,7 @@ use crate::integration::Ending;
 use crate::job::{self, Job};
 use crate::live::Topic;
 use crate::{App, new_id, token};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Delivery, Owner, Status};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::Event;
@@ -29,6 +30,8 @@ pub(crate) const NAMELESS: &str = "Customer";
 pub(crate) struct Lease<'a> {
     pub id: &'a EventId,
     pub token: &'a str,
+    /// When this attempt began.
+    pub begun: Timestamp,
 }
 
 /// Handles a leased event. When this returns, its effects are committed and it is done.
@@ -84,7 +87,7 @@ pub(crate) fn unreadable() -> AppError {
 }
 
 async fn end(app: &App, tx: &mut TenantTx, lease: &Lease<'_>) -> Result<(), AppError> {
-    Ok(tx.event_done(lease.id, lease.token, app.now()).await?)
+    Ok(tx.event_done(lease.id, lease.token, lease.begun, app.now()).await?)
 }
 
 pub(crate) async fn done(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {

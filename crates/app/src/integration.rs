@@ -363,7 +363,8 @@ pub(crate) async fn end(
         {
             return Err(AppError::conflict("not_on_offer", "The release was taken back at the same moment."));
         }
-        tx.event_cancel(&it.id, it.generation, "The connection was ended before this was handled.").await?;
+        tx.event_cancel(&it.id, it.generation, "The connection was ended before this was handled.", now)
+            .await?;
         tx.message_cancel(&it.id, "The connection was ended before this was sent.").await?;
         tx.transfer_withdraw(&it.id).await?;
         audit(app, org, &mut tx, why.action, it.id.as_str(), now).await?;

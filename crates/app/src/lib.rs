@@ -37,6 +37,7 @@ pub mod privacy;
 pub mod renewal;
 pub mod replay;
 pub mod reset;
+pub mod retention;
 pub mod rotation;
 mod routing;
 pub mod seed;
@@ -114,6 +115,8 @@ pub struct Parts {
     pub public_url: String,
     /// How mails leave; `None`: they are kept for the operator to read.
     pub mailer: Option<mail::Mailer>,
+    /// For how long is kept what is over.
+    pub retention: retention::Retention,
 }
 
 /// The application: everything a use case may need. Cheap to clone.
@@ -129,6 +132,7 @@ struct Inner {
     ids: IdMaker,
     public_url: String,
     mailer: Option<mail::Mailer>,
+    retention: retention::Retention,
     limits: limit::Limits,
     passwords: password::Hasher,
     live: live::Live,
@@ -172,6 +176,7 @@ impl App {
             ids: IdMaker::new(),
             public_url: parts.public_url,
             mailer: parts.mailer,
+            retention: parts.retention,
             limits: limit::Limits::new(),
             live: live::Live::new(),
             metrics,
@@ -270,6 +275,9 @@ impl App {
     }
     pub(crate) fn mailer(&self) -> Option<&mail::Mailer> {
         self.0.mailer.as_ref()
+    }
+    pub(crate) fn retention(&self) -> retention::Retention {
+        self.0.retention
     }
     pub(crate) fn committer(&self) -> &commit::Committer {
         &self.0.committer

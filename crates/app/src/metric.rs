@@ -58,6 +58,11 @@ metrics! {
         "Events that providers sent, and deliveries that were refused.";
     COMMIT_SECONDS = "agenstack_commit_seconds" histogram [] "How long a group of deliveries took to be committed.";
     COMMIT_EVENTS = "agenstack_commit_events" histogram [] "How many events were committed together.";
+    RETENTION_DELETED = "agenstack_retention_deleted_total" counter ["table"] "Rows that were kept long enough and are deleted.";
+    RETENTION_OLDEST = "agenstack_retention_oldest_seconds" gauge []
+        "Age of the oldest event that the last whole look at what was kept long enough has left; 0 if there is none.";
+    RETENTION_ENDED = "agenstack_retention_ended_seconds" gauge []
+        "How long ago the last whole look at what was kept long enough ended; absent before the first.";
     ATTEMPTS = "agenstack_attempts_total" counter ["queue", "outcome"] "Attempts at queued events and deeds, by how they ended.";
     EVENT_SECONDS = "agenstack_event_seconds" histogram [] "From the receipt of an event to the commit of its effects.";
 }
@@ -180,6 +185,7 @@ impl Metrics {
                 it.attempted(queue, *outcome, 0);
             }
         }
+        it.expired(0, 0, 0);
         // From the start, with 0: an alert on a rate has to see where it begins.
         for provider in Provider::ALL {
             for outcome in Refresh::ALL {
@@ -231,6 +237,14 @@ impl Metrics {
         let labels =
             [Label::from_static_parts("queue", queue), Label::from_static_parts("outcome", outcome.as_str())];
         self.recorder.register_counter(&key(ATTEMPTS, &labels), &META).increment(n);
+    }
+
+    /// Rows that were kept long enough are deleted.
+    pub(crate) fn expired(&self, events: u64, jobs: u64, replays: u64) {
+        for (table, n) in [("events", events), ("jobs", jobs), ("replays", replays)] {
+            let labels = [Label::from_static_parts("table", table)];
+            self.recorder.register_counter(&key(RETENTION_DELETED, &labels), &META).increment(n);
+        }
     }
 
     /// The effects of an event that came at `received` were committed at `now`.
@@ -293,7 +307,7 @@ pub async fn render(app: &App) -> String {
     let asked = ask(app).await;
     set(DATABASE_UP, &[], if asked.is_ok() { 1.0 } else { 0.0 });
     match asked {
-        Ok(Known { connections, waiting, dead, oldest }) => {
+        Ok(Known { connections, waiting, dead, oldest, kept }) => {
             for (provider, status) in
                 Provider::ALL.iter().flat_map(|p| ConnectionStatus::ALL.iter().map(|s| (*p, *s)))
             {
@@ -314,6 +328,11 @@ pub async fn render(app: &App) -> String {
             set(QUEUE_DEAD, &[], dead as f64);
             let age = oldest.map_or(0, |at| (app.now().millis() - at.millis()).max(0));
             set(QUEUE_OLDEST, &[], age as f64 / 1000.0);
+            let ago = |at: Timestamp| (app.now().millis() - at.millis()).max(0) as f64 / 1000.0;
+            if let (oldest, Some(ended)) = kept {
+                set(RETENTION_OLDEST, &[], oldest.map_or(0.0, ago));
+                set(RETENTION_ENDED, &[], ago(ended));
+            }
         }
         Err(error) => {
             tracing::warn!(code = error.code(), error = ?error, "metrics without what the database knows")
@@ -328,12 +347,16 @@ struct Known {
     waiting: i64,
     dead: i64,
     oldest: Option<Timestamp>,
+    /// The oldest event that was left, and when the look at all of them ended.
+    kept: (Option<Timestamp>, Option<Timestamp>),
 }
 
 async fn ask(app: &App) -> Result<Known, AppError> {
     let mut tx = app.store().global_read().await?;
     let (dead, oldest) = tx.queue_state().await?;
-    Ok(Known { connections: tx.connection_count().await?, waiting: tx.queue_waiting().await?, dead, oldest })
+    let (connections, waiting) = (tx.connection_count().await?, tx.queue_waiting().await?);
+    drop(tx);
+    Ok(Known { connections, waiting, dead, oldest, kept: crate::retention::seen(app).await? })
 }
 
 /// The words of the label `queue`.

@@ -12,7 +12,7 @@ use crate::{App, handle, job};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
-use agenstack_core::event::{EventState, MAX_ATTEMPTS, backoff_millis};
+use agenstack_core::event::{EventHistory, EventState, EventStep, MAX_ATTEMPTS, backoff_millis};
 use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
@@ -158,6 +158,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
         (every(POLL), every(EXTEND), every(HOUSEKEEPING), every(CARE));
     let mut caring: Option<JoinHandle<()>> = None;
     let mut sealing: Option<JoinHandle<()>> = None;
+    let mut expiring: Option<JoinHandle<()>> = None;
     tokio::pin!(shutdown);
     loop {
         let more = take(&app, &mut at_work).await.unwrap_or_else(|error| {
@@ -176,7 +177,12 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             () = tokio::task::yield_now(), if more && at_work.free() > 0 => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
-            _ = tidy.tick() => tidy_up(&app).await,
+            _ = tidy.tick() => {
+                tidy_up(&app).await;
+                if expiring.as_ref().is_none_or(JoinHandle::is_finished) {
+                    expiring = Some(tokio::spawn(expire(app.clone())));
+                }
+            }
             _ = care.tick() => {
                 // Beside the queue: a provider that stalls must not hold it up.
                 if caring.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -191,6 +197,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     tracing::info!(at_work = at_work.tasks.len(), "the worker stops");
     let over = tokio::time::sleep(grace);
     tokio::pin!(over);
+    if let Some(expiring) = expiring {
+        // It keeps its place: whoever starts next goes on.
+        expiring.abort();
+    }
     loop {
         tokio::select! {
             done = at_work.tasks.join_next() => if done.is_none() { break },
@@ -312,7 +322,7 @@ async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token)
     match queue {
         Queue::Events => {
             let id = EventId::parse(id).ok_or(AppError::NotFound)?;
-            handle::perform(app, org, &handle::Lease { id: &id, token: &token.0 }).await
+            handle::perform(app, org, &handle::Lease { id: &id, token: &token.0, begun: org.now() }).await
         }
         Queue::Jobs => {
             let id = JobId::parse(id).ok_or(AppError::NotFound)?;
@@ -351,6 +361,10 @@ async fn failed(
         Queue::Events => {
             let id = EventId::parse(id).ok_or(AppError::NotFound)?;
             tx.event_failed(&id, &token.0, state, next_at, &text).await?;
+            let step = if state == EventState::Dead { EventStep::Dead } else { EventStep::Failed };
+            let (begun_at, reason) = (Some(org.now()), Some(text));
+            let it = EventHistory { step, begun_at, at: app.now(), reason, actor: None };
+            tx.event_history_add(&id, &it).await?;
         }
         Queue::Jobs => {
             let id = JobId::parse(id).ok_or(AppError::NotFound)?;
@@ -452,6 +466,17 @@ async fn hand_back(app: &App, tokens: &[Token]) {
     };
     if let Err(error) = outcome.await {
         tracing::warn!(%error, "leases could not be handed back; they run out by themselves");
+    }
+}
+
+/// Goes on with deleting what was kept long enough.
+async fn expire(app: App) {
+    match crate::retention::round(&app).await {
+        Ok(0) => {}
+        Ok(events) => tracing::info!(events, "events that were kept long enough are deleted"),
+        Err(error) => {
+            tracing::warn!(%error, "what was kept long enough could not be deleted; it goes on later")
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod database;
 mod dotenv;
+mod inbox;
 mod key;
 mod log;
 mod mail;
@@ -17,6 +18,7 @@ mod setting;
 mod source;
 
 pub use database::DatabaseUrl;
+pub use inbox::Inbox;
 pub use key::Keys;
 pub use log::{Log, LogFormat};
 pub use mail::Mail;
@@ -34,6 +36,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// `[server]`: addresses, proxies, workers.
     pub server: Server,
+    /// `[inbox]`: for how long events are kept.
+    pub inbox: Inbox,
     /// `[storage]`: where data lives.
     pub storage: Storage,
     /// `[vault]`: the master keys.
@@ -81,6 +85,7 @@ impl Config {
         let s = &mut settings;
         let mut config = Self {
             server: Server::read(s),
+            inbox: Inbox::read(s),
             storage: Storage::read(s),
             keys: Keys::read(s),
             mail: Mail::read(s),

@@ -164,6 +164,7 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
         entropy: world.entropy,
         public_url: public_url.as_str().to_owned(),
         mailer: mailer(config)?,
+        retention: config.inbox.retention,
     };
     Ok(App::new(parts))
 }

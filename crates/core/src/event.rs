@@ -54,9 +54,46 @@ pub struct Event {
     pub triggered_at: Option<Timestamp>,
     /// When its effects were committed.
     pub done_at: Option<Timestamp>,
+    /// While it waits, when it is due; once it is done, when the attempt began that did it.
+    #[serde(skip)]
+    pub next_at: Timestamp,
     /// Why the last attempt failed, in plain words.
     pub last_error: Option<String>,
 }
+
+words! {
+    /// What became of an event at some time.
+    EventStep {
+        /// An attempt did it.
+        Done = "done",
+        /// An attempt failed; another came later.
+        Failed = "failed",
+        /// An attempt failed, and it was given up.
+        Dead = "dead",
+        /// It was given up without an attempt: its connection was ended.
+        Cancelled = "cancelled",
+        /// Somebody asked for it to be handled again.
+        Replayed = "replayed",
+    }
+}
+
+/// What became of an event, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventHistory {
+    /// What happened.
+    pub step: EventStep,
+    /// When the attempt began, if it was one.
+    pub begun_at: Option<Timestamp>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Why, in plain words.
+    pub reason: Option<String>,
+    /// Who asked for it: a person, the operator, or the replay it was part of.
+    pub actor: Option<String>,
+}
+
+/// How many steps of an event are kept: the last ones.
+pub const HISTORY_KEPT: i64 = 24;
 
 words! {
     /// Where a replay of many events stands.

@@ -61,6 +61,17 @@ macro_rules! id {
             pub fn from_bits(bits: u128) -> Self {
                 Self(format!("{}{}", $prefix, encode(bits)))
             }
+            /// The first id of an instant: those made before it sort before it, and those made after it behind it.
+            pub fn first_of(at: Timestamp) -> Self {
+                let ms = u128::from(at.millis().max(0).unsigned_abs()) & ((1 << 48) - 1);
+                Self::from_bits(ms << 80)
+            }
+            /// The instant in which the id was made.
+            pub fn made_at(&self) -> Timestamp {
+                let digit = |b| ALPHABET.iter().position(|a| *a == b).unwrap_or(0) as u128;
+                let bits = self.0[$prefix.len()..].bytes().fold(0_u128, |n, b| (n << 5) | digit(b));
+                Timestamp::from_millis(i64::try_from(bits >> 80).unwrap_or(i64::MAX))
+            }
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -140,6 +151,16 @@ mod tests {
             times.iter().map(|ms| OrgId::new(&maker, Timestamp::from_millis(*ms), &entropy)).collect();
         assert!(ids.is_sorted());
         assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made_and_an_instant_where_its_ids_begin() {
+        let (maker, entropy) = (IdMaker::new(), SeededEntropy::new(1));
+        let at = Timestamp::from_millis(1_795_521_600_123);
+        let id = OrgId::new(&maker, at, &entropy);
+        assert_eq!(id.made_at(), at);
+        assert_eq!(OrgId::first_of(at).made_at(), at);
+        assert!(OrgId::first_of(at) <= id && id < OrgId::first_of(at.plus_millis(1)));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Log-in and membership ([`account`]), wrapped keys by organization ([`key`]), how far their renewal is ([`renewal`]), consuming an authorization
 //! ([`flow`]), finding the owner of an account ([`routing`]), accepting webhooks ([`inbox`]), leasing queued rows
-//! ([`queue`]) accounts on offer ([`transfer`]), mails ([`outbox`]), ways to a new password ([`reset`]) and organizations that
-//! come from elsewhere ([`import`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
+//! ([`queue`]) accounts on offer ([`transfer`]), mails ([`outbox`]), ways to a new password ([`reset`]), organizations that
+//! come from elsewhere ([`import`]), how far the work is that one node does for all ([`upkeep`]), and how it goes in numbers ([`minute`]). None of these reads a token, a routed payload or a message; PostgreSQL grants them no such column.
 //! What they do read sealed, each for a stated reason, is listed in `tests/wall/catalog.rs`.
 
 pub mod account;
@@ -11,12 +11,14 @@ pub mod flow;
 pub mod import;
 pub mod inbox;
 pub mod key;
+pub mod minute;
 pub mod outbox;
 pub mod queue;
 pub mod renewal;
 pub mod reset;
 pub mod routing;
 pub mod transfer;
+pub mod upkeep;
 
 pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     account::STATEMENTS,
@@ -24,11 +26,13 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     import::STATEMENTS,
     inbox::STATEMENTS,
     key::STATEMENTS,
+    minute::STATEMENTS,
     outbox::STATEMENTS,
     queue::STATEMENTS,
     renewal::STATEMENTS,
     reset::STATEMENTS,
     routing::STATEMENTS,
     transfer::STATEMENTS,
+    upkeep::STATEMENTS,
     crate::notice::STATEMENTS,
 ];

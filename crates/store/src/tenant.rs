@@ -4,6 +4,7 @@ pub mod audit;
 pub mod brought;
 pub mod conversation;
 pub mod event;
+pub mod event_history;
 pub mod farewell;
 pub mod flow;
 pub mod former;
@@ -16,6 +17,7 @@ pub mod organization;
 pub mod outbox;
 pub mod privacy;
 pub mod replay;
+pub mod retention;
 pub mod sealed;
 pub mod transfer;
 
@@ -24,6 +26,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     brought::STATEMENTS,
     conversation::STATEMENTS,
     event::STATEMENTS,
+    event_history::STATEMENTS,
     farewell::STATEMENTS,
     flow::STATEMENTS,
     former::STATEMENTS,
@@ -36,6 +39,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     outbox::STATEMENTS,
     privacy::STATEMENTS,
     replay::STATEMENTS,
+    retention::STATEMENTS,
     sealed::STATEMENTS,
     transfer::STATEMENTS,
 ];

@@ -85,7 +85,7 @@ async fn both_databases_tie_rows_to_the_same_parents() {
 
 #[tokio::test]
 async fn every_table_of_a_tenant_begins_its_primary_key_with_the_organization() {
-    let of_nobody = ["password_resets", "sessions", "unrouted_events", "users"];
+    let of_nobody = ["minutes", "password_resets", "sessions", "unrouted_events", "upkeep", "users"];
     for db in [sqlite().await, postgres().await] {
         for table in tables(&db.store).await {
             let key = columns(&db.store, &table).await.into_iter().find(|c| c.key == 1).map(|c| c.name);

@@ -78,7 +78,11 @@ fn each_statement_of_a_tenant_binds_the_organization_first() {
     for s in all().filter(|s| s.scope == Scope::Tenant) {
         let text = s.sql.split_whitespace().collect::<Vec<_>>().join(" ");
         let named = if text.starts_with("INSERT INTO ") {
-            text.contains(" (organization_id, ") && text.contains(" VALUES ($1, ")
+            let values = text.contains(" VALUES ($1, ");
+            // Or rows made from the organization's own.
+            let made = text.contains(" SELECT e.organization_id, ")
+                && text.contains(" WHERE e.organization_id = $1 AND ");
+            text.contains(" (organization_id, ") && (values || made)
         } else if text.contains(" FROM organizations ") {
             text.contains(" WHERE id = $1")
         } else {
@@ -140,6 +144,10 @@ fn the_statements_that_cross_tenants_are_these() {
     KEY_STALE
     KEY_REWRAP
     KEY_COUNT
+    MINUTE_PUT
+    MINUTE_LIST
+    MINUTE_SWEEP
+    QUEUE_FRONT
     RECIPIENTS
     OUTBOX_LIST
     OUTBOX_SWEEP
@@ -198,6 +206,10 @@ fn the_statements_that_cross_tenants_are_these() {
     ROUTES_SEEN_POSTGRES
     TRANSFER_OFFERS
     TRANSFER_DECLINE
+    UPKEEP_READ
+    UPKEEP_CLAIM
+    UPKEEP_SAVE
+    RETENTION_LOOK
     NOTICE
     ");
 }
@@ -260,6 +272,10 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     KEY_OVERDUE
     KEY_STALE
     KEY_COUNT
+    MINUTE_PUT
+    MINUTE_LIST
+    MINUTE_SWEEP
+    QUEUE_FRONT
     OUTBOX_LIST
     OUTBOX_SWEEP
     EVENT_FIRST_SQLITE
@@ -313,6 +329,10 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     ROUTES_SEEN_POSTGRES
     TRANSFER_OFFERS
     TRANSFER_DECLINE
+    UPKEEP_READ
+    UPKEEP_CLAIM
+    UPKEEP_SAVE
+    RETENTION_LOOK
     NOTICE
     ");
 }

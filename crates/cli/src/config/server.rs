@@ -136,7 +136,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn number(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
+pub(super) fn number(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|number| range.contains(number))

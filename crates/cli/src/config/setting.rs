@@ -33,6 +33,8 @@ pub const SETTINGS: &[Setting] = &[
     secret("AGENSTACK_OPERATOR_PASSWORD", "server.operator_password"),
     plain("AGENSTACK_WORKERS", "server.workers"),
     plain("AGENSTACK_SHUTDOWN_SECS", "server.shutdown_secs"),
+    plain("AGENSTACK_RETENTION_DAYS", "inbox.retention_days"),
+    plain("AGENSTACK_RETENTION_DEAD_DAYS", "inbox.retention_dead_days"),
     plain("AGENSTACK_DATA_DIR", "storage.data_dir"),
     secret("AGENSTACK_DATABASE_URL", "storage.database_url"),
     secret("AGENSTACK_MASTER_KEY", "vault.master_key"),

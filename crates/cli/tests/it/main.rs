@@ -18,6 +18,7 @@ mod fault;
 mod frontend;
 mod import;
 mod journey;
+mod kept;
 mod mail;
 mod metrics;
 mod moving;

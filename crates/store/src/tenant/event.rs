@@ -11,9 +11,18 @@ use agenstack_core::sealed::Sealed;
 
 macro_rules! columns {
     () => {
-        "id, integration_id, generation, provider, topic, external_id, state, attempts, received_at, triggered_at, done_at, last_error"
+        "id, integration_id, generation, provider, topic, external_id, state, attempts, received_at, triggered_at, done_at, next_at, last_error"
     };
 }
+
+/// The events that are given up with a connection.
+macro_rules! cancelled {
+    () => {
+        "organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')
+          AND topic NOT IN ('customers/data_request', 'customers/redact', 'shop/redact')"
+    };
+}
+pub(super) use cancelled;
 
 statements! { Tenant;
     EVENT_LIST = concat!("SELECT ", columns!(), " FROM events
@@ -22,7 +31,8 @@ statements! { Tenant;
         ORDER BY id DESC LIMIT $9");
     EVENT_FIND = concat!("SELECT ", columns!(), " FROM events WHERE organization_id = $1 AND id = $2");
     EVENT_PAYLOAD = "SELECT payload FROM events WHERE organization_id = $1 AND id = $2";
-    EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, lease = NULL, lease_token = NULL, last_error = NULL
+    // A row that waits no more has no other use of when it is due.
+    EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, next_at = $5, lease = NULL, lease_token = NULL, last_error = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
@@ -32,9 +42,7 @@ statements! { Tenant;
     EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, rank = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
     EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
-    EVENT_CANCEL = "UPDATE events SET state = 'dead', last_error = $4
-        WHERE organization_id = $1 AND integration_id = $2 AND generation <= $3 AND state IN ('pending', 'failed')
-          AND topic NOT IN ('customers/data_request', 'customers/redact', 'shop/redact')";
+    EVENT_CANCEL = concat!("UPDATE events SET state = 'dead', last_error = $4, next_at = $5 WHERE ", cancelled!());
     EVENT_SCAN = concat!("SELECT ", columns!(), ", payload FROM events
         WHERE organization_id = $1 AND provider = $2 AND id > $3 ORDER BY id LIMIT $4");
     EVENT_OF_CONVERSATION = "SELECT id FROM events WHERE organization_id = $1 AND state IN ('done', 'dead')
@@ -74,6 +82,7 @@ struct Row {
     received_at: i64,
     triggered_at: Option<i64>,
     done_at: Option<i64>,
+    next_at: i64,
     last_error: Option<String>,
 }
 
@@ -113,6 +122,7 @@ impl TenantTx {
             received_at: Timestamp::from_millis(r.received_at),
             triggered_at: r.triggered_at.map(Timestamp::from_millis),
             done_at: r.done_at.map(Timestamp::from_millis),
+            next_at: Timestamp::from_millis(r.next_at),
             last_error: r.last_error,
         })
     }
@@ -163,7 +173,7 @@ impl TenantTx {
         row.map(|(b,)| Sealed::from_bytes(b)).ok_or(StoreError::NotFound("event"))
     }
 
-    /// The effects of an event are in this transaction: closes it.
+    /// The effects of an event are in this transaction: closes it, with when the attempt began.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if another worker took it; then the transaction must be dropped.
@@ -171,9 +181,11 @@ impl TenantTx {
         &mut self,
         id: &EventId,
         lease_token: &str,
+        begun_at: Timestamp,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let n = execute!(self, EVENT_DONE, self.org.as_str(), id.as_str(), lease_token, at.millis())?;
+        let (org, begun) = (self.org.as_str(), begun_at.millis());
+        let n = execute!(self, EVENT_DONE, org, id.as_str(), lease_token, at.millis(), begun)?;
         if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
@@ -246,8 +258,11 @@ impl TenantTx {
         integration: &IntegrationId,
         generation: i64,
         reason: &str,
+        now: Timestamp,
     ) -> Result<u64, StoreError> {
-        execute!(self, EVENT_CANCEL, self.org.as_str(), integration.as_str(), generation, reason)
+        self.event_history_cancel(integration, generation, reason, now).await?;
+        let (org, it) = (self.org.as_str(), integration.as_str());
+        execute!(self, EVENT_CANCEL, org, it, generation, reason, now.millis())
     }
 
     /// All events of a provider with what they carried, in the order of their ids, after the last one seen.

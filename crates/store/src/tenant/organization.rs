@@ -29,6 +29,7 @@ statements! { Tenant;
     ERASE_CONVERSATIONS = erase!("conversations", "id");
     ERASE_CONTACTS = erase!("contacts", "id");
     ERASE_EVENTS = erase!("events", "id");
+    ERASE_EVENT_HISTORY = erase!("event_history", "event_id");
     ERASE_PRIVACY_REQUESTS = erase!("privacy_requests", "id");
     ERASE_OUTBOX = erase!("outbox", "id");
     ERASE_FAREWELLS = erase!("farewells", "id");
@@ -53,6 +54,7 @@ const ERASE: &[&str] = &[
     // No event comes in any more when there is no connection.
     ERASE_INTEGRATIONS,
     ERASE_EVENTS,
+    ERASE_EVENT_HISTORY,
     ERASE_PRIVACY_REQUESTS,
     ERASE_OUTBOX,
     ERASE_FAREWELLS,

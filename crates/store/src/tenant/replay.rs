@@ -14,12 +14,15 @@ macro_rules! columns {
     };
 }
 
+/// The events that a replay means.
 macro_rules! meant {
     () => {
         "organization_id = $1 AND ($2 = '' OR provider = $2) AND ($3 = '' OR topic = $3) AND state = $4
           AND received_at >= $5 AND received_at < $6"
     };
 }
+
+pub(super) use meant;
 
 statements! { Tenant;
     REPLAY_COUNT = concat!("SELECT COUNT(*) FROM events WHERE ", meant!());
@@ -148,6 +151,7 @@ impl TenantTx {
     /// # Errors
     /// If the database refuses.
     pub async fn replay_step(&mut self, r: &Replay, limit: i64, now: Timestamp) -> Result<i64, StoreError> {
+        self.event_history_replay_step(r, limit, now).await?;
         let ids = rows!(
             fetch_all,
             self,
@@ -164,6 +168,8 @@ impl TenantTx {
             now.millis(),
         )?;
         let Some((last,)) = ids.iter().max() else { return Ok(0) };
+        let first = ids.iter().min().map_or(last, |(id,)| id);
+        self.event_history_trim(first, last).await?;
         let n = ids.len() as i64;
         execute!(self, REPLAY_MOVED, self.org.as_str(), r.id.as_str(), n, last.as_str())?;
         self.telling.work();

@@ -7,7 +7,7 @@ use super::make;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery};
 use agenstack_core::ctx::OrgCtx;
-use agenstack_core::event::{Event, EventState, Replay, ReplayStatus};
+use agenstack_core::event::{Event, EventHistory, EventState, EventStep, Replay, ReplayStatus};
 use agenstack_core::id::{
     AuditId, BroughtId, ContactId, ConversationId, DataKeyId, EventId, FarewellId, HistoryId, JobId, MailId,
     OrgId, ReplayId, TransferId, UserId,
@@ -32,6 +32,7 @@ use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
 use agenstack_store::tenant::outbox::{Letter, MailState};
 use agenstack_store::tenant::privacy::StoredExport;
+use agenstack_store::tenant::retention::{Expired, Kept};
 use agenstack_store::tenant::sealed::SEALED;
 use agenstack_store::testing::{World, sealed, tokens};
 use agenstack_store::{Store, StoreError, TenantTx};
@@ -55,6 +56,7 @@ pub struct Full {
     exported: PrivacyRequest,
     job: JobId,
     waiting_job: JobId,
+    dead_job: JobId,
     conversation: Conversation,
     queued: StoredMessage,
     handed_out: StoredMessage,
@@ -80,12 +82,13 @@ impl Full {
         let running = make::accept(store, w, &shop, &event("running"), &event("running")).await;
         let failed = make::accept(store, w, &shop, &event("failed"), &event("failed")).await;
         let ended = make::accept(store, w, &page, &event("ended"), &event("ended")).await;
-        let (job, waiting_job) = (w.id(JobId::new), w.id(JobId::new));
+        let (job, waiting_job, dead_job) = (w.id(JobId::new), w.id(JobId::new), w.id(JobId::new));
         let mut tx = store.tenant(&org).await.expect("a transaction");
         tx.job_add(&job, "send", "the subject", job.as_str(), w.now(), w.now()).await.expect("a job");
         tx.job_add(&waiting_job, "send", "{}", waiting_job.as_str(), w.now(), w.now()).await.expect("a job");
+        tx.job_add(&dead_job, "send", "{}", dead_job.as_str(), w.now(), w.now()).await.expect("a job");
         tx.commit().await.expect("a commit");
-        for (queue, rows) in [(Queue::Events, 3), (Queue::Jobs, 2)] {
+        for (queue, rows) in [(Queue::Events, 3), (Queue::Jobs, 3)] {
             let leased = make::lease(store, queue, &token, w.now(), 1000).await;
             assert_eq!(leased.iter().filter(|row| row.org == *org.org()).count(), rows);
         }
@@ -123,6 +126,7 @@ impl Full {
             exported,
             job,
             waiting_job,
+            dead_job,
             conversation,
             queued,
             handed_out,
@@ -146,8 +150,10 @@ impl Full {
     async fn fill(&self, w: &World, store: &Store, tomorrow: Timestamp) -> Result<(), StoreError> {
         let mut tx = store.tenant(&self.org).await?;
         tx.event_failed(&self.failed, &self.token, EventState::Failed, tomorrow, "no answer").await?;
-        tx.event_done(&self.ended, &self.token, w.now()).await?;
+        tx.event_done(&self.ended, &self.token, w.now(), w.now()).await?;
         tx.job_failed(&self.waiting_job, &self.token, EventState::Failed, tomorrow, "no answer").await?;
+        tx.job_failed(&self.dead_job, &self.token, EventState::Dead, w.now(), "no answer").await?;
+        tx.event_history_add(&self.failed, &step(w)).await?;
         tx.conversation_update(&self.conversation, Some(&sealed("memory"))).await?;
         for message in [&self.queued, &self.handed_out, &self.sent, &self.said] {
             assert!(tx.message_add(message).await?);
@@ -183,6 +189,9 @@ impl Full {
         tx.farewell_add(&self.farewell).await?;
         tx.transfer_add(&self.offer, "user").await?;
         tx.replay_add(&self.replay).await?;
+        let ended = Replay { status: ReplayStatus::Done, ..replay(w) };
+        tx.replay_add(&ended).await?;
+        tx.replay_turn(&ended.id, ReplayStatus::Done, ReplayStatus::Done, Some(w.now())).await?;
         tx.commit().await
     }
 
@@ -294,6 +303,8 @@ shown! {
     (ConversationId, bool): |it| vec![it.0.as_str().into()];
     StoredExport: |it| vec![it.id.as_str().into()];
     Replay: |it| vec![it.id.as_str().into()];
+    EventHistory: |it| it.actor.into_iter().collect();
+    Expired: |it| marked(it.events > 0);
 }
 
 impl<T: Shown> Shown for Option<T> {
@@ -372,6 +383,20 @@ fn replay(w: &World) -> Replay {
         position: None,
         created_at: w.now(),
         ended_at: None,
+    }
+}
+
+fn later(w: &World) -> Kept {
+    Kept { done: w.now().plus_secs(999_999), dead: w.now().plus_secs(999_999) }
+}
+
+fn step(w: &World) -> EventHistory {
+    EventHistory {
+        step: EventStep::Failed,
+        begun_at: Some(w.now()),
+        at: w.now(),
+        reason: Some("no answer".into()),
+        actor: Some("somebody".into()),
     }
 }
 
@@ -457,8 +482,8 @@ calls! { tx, v, w;
     "a conversation begun" Add conversation_open((&w.id(ConversationId::new), &w.id(ContactId::new)), &v.page.id,
         "a new customer", "Bo", w.now());
     "a conversation changed" Change conversation_update(&moved(&v.conversation), None);
-    "events given up" Change event_cancel(&v.shop.id, 9, "taken over");
-    "an event done" Change event_done(&v.running, &v.token, w.now());
+    "events given up" Change event_cancel(&v.shop.id, 9, "taken over", w.now());
+    "an event done" Change event_done(&v.running, &v.token, w.now(), w.now());
     "an event failed" Change event_failed(&v.running, &v.token, EventState::Dead, w.now(), "taken over");
     "an event put off" Change event_put_off(&v.running, &v.token, w.now(), "taken over");
     "an event erased" Change event_erase(&v.failed, &sealed("taken over"));
@@ -467,6 +492,13 @@ calls! { tx, v, w;
     "an event by its id" Find event_find(&v.pending);
     "all events" Whole event_list(&EventFilter::default(), None, 100);
     "a payload" Find event_payload(&v.pending);
+    "what became of an event added" Add event_history_add(&v.ended, &step(w));
+    "how an event was done kept" Change event_history_keep(&v.ended);
+    "what became of an event" Find event_history_list(&v.failed);
+    "the oldest event" Whole event_oldest();
+    "events kept long enough" Whole event_expire(None, later(w), 100);
+    "deeds kept long enough" Whole job_expire(later(w).dead, 9);
+    "replays kept long enough" Whole replay_expire(later(w).done);
     "an event replayed" Change event_replay(&v.failed, w.now());
     "events woken" Whole event_wake(w.now());
     "a farewell kept" Add farewell_add(&farewell(w, &v.page));

@@ -85,7 +85,7 @@ both_databases! {
         tx.commit().await.unwrap();
         lease(&db.store, Queue::Events, "t", w.now(), 1).await;
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.event_done(&id, "t", w.now()).await.unwrap();
+        tx.event_done(&id, "t", w.now(), w.now()).await.unwrap();
         let e = tx.event_find(&id).await.unwrap().unwrap();
         assert_eq!((e.state, e.attempts, e.last_error, e.done_at), (EventState::Done, 2, None, Some(w.now())));
     }
@@ -102,7 +102,7 @@ both_databases! {
             let mut tx = db.store.tenant(&org).await.unwrap();
             assert!(!tx.event_replay(&id, w.now()).await.unwrap(), "running");
             if end {
-                tx.event_done(&id, "t", w.now()).await.unwrap();
+                tx.event_done(&id, "t", w.now(), w.now()).await.unwrap();
             } else {
                 tx.event_failed(&id, "t", state, w.now().plus_secs(60), "no").await.unwrap();
             }
@@ -142,7 +142,7 @@ both_databases! {
             ids.push(asked.id);
         }
         let mut tx = db.store.tenant(&org).await.unwrap();
-        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected").await.unwrap(), 0);
+        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected", w.now()).await.unwrap(), 0);
         for id in ids {
             assert_eq!(tx.event_find(&id).await.unwrap().unwrap().state, EventState::Pending);
         }
@@ -178,7 +178,7 @@ both_databases! {
             let id = accept(&db.store, &w, it, dedup, &order).await;
             lease(&db.store, Queue::Events, "t", w.now(), 9).await;
             let mut tx = db.store.tenant(&org).await.unwrap();
-            tx.event_done(&id, "t", w.now()).await.unwrap();
+            tx.event_done(&id, "t", w.now(), w.now()).await.unwrap();
             tx.commit().await.unwrap();
             ended.push(id);
         }
@@ -196,7 +196,7 @@ both_databases! {
         let (ended, waits) = (accept(&db.store, &w, &it, "a", "order 1").await, accept(&db.store, &w, &it, "b", "order 1").await);
         lease(&db.store, Queue::Events, "t", w.now(), 1).await;
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.event_done(&ended, "t", w.now()).await.unwrap();
+        tx.event_done(&ended, "t", w.now(), w.now()).await.unwrap();
         for id in [&ended, &waits] {
             assert!(tx.event_erase(id, &sealed("nothing")).await.unwrap());
             assert_eq!(tx.event_payload(id).await.unwrap(), sealed("nothing"));
@@ -223,7 +223,7 @@ both_databases! {
         let newer = accept(&db.store, &w, &newer, "c", "c").await;
         let others = accept(&db.store, &w, &page, "d", "d").await;
         let mut tx = db.store.tenant(&org).await.unwrap();
-        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected").await.unwrap(), 1);
+        assert_eq!(tx.event_cancel(&it.id, 1, "disconnected", w.now()).await.unwrap(), 1);
         let e = tx.event_find(&waits).await.unwrap().unwrap();
         assert_eq!((e.state, e.last_error.as_deref()), (EventState::Dead, Some("disconnected")));
         for (id, state) in [(runs, EventState::Running), (newer, EventState::Pending), (others, EventState::Pending)] {

@@ -68,7 +68,7 @@ both_databases! {
         let w = World::new();
         let own = Full::new(&w, &db.store, "ash").await;
         let tables = dump(&db.store, own.org.org()).await;
-        assert_eq!(tables.len(), 21);
+        assert_eq!(tables.len(), 22);
         for (table, rows) in tables {
             assert!(!rows.is_empty(), "{table} is empty");
         }

@@ -50,7 +50,7 @@ impl Shop {
     ) -> Result<(), StoreError> {
         let mut tx = store.tenant(&self.org).await?;
         match queue {
-            Queue::Events => tx.event_done(&EventId::parse(id).unwrap(), token, w.now()).await?,
+            Queue::Events => tx.event_done(&EventId::parse(id).unwrap(), token, w.now(), w.now()).await?,
             Queue::Jobs => tx.job_done(&JobId::parse(id).unwrap(), token).await?,
         }
         tx.commit().await

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// Tables without row-level security, and why. Grows only in a change that says why.
 const WITHOUT_SECURITY: &[(&str, &str)] = &[
+    ("minutes", "numbers of the whole installation; only the platform role may read it, for the operator"),
     ("_sqlx_migrations", "tells the schema's version; neither role may read it"),
     (
         "password_resets",
@@ -19,6 +20,10 @@ const WITHOUT_SECURITY: &[(&str, &str)] = &[
         "a person's, not an organization's; only the platform role may read it, to find who is signed in",
     ),
     ("unrouted_events", "of no organization yet; only the platform role may read it, to hand it to an owner"),
+    (
+        "upkeep",
+        "how far the work for all organizations is; only the platform role may read it, to do that work",
+    ),
     ("users", "a person may be in several organizations; only the platform role may read it, to sign in"),
 ];
 
@@ -48,6 +53,9 @@ const PLATFORM_READS: &[(&str, &[&str])] = &[
             "next_at",
         ],
     ),
+    // How far what was kept long enough is looked through: ids of an organization and of two events.
+    ("upkeep", &["name", "place", "found", "oldest", "next_at", "ended_at"]),
+    ("minutes", &["minute", "process", "accepted", "refused", "failed", "dead", "lags"]),
     // A webhook is verified against its connection's secret before it is known whose it is. No token.
     (
         "integrations",

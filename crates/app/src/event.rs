@@ -1,6 +1,7 @@
 //! The inbox of an organization, as its people see it.
 
 use crate::error::AppError;
+use crate::timeline::{self, Moment};
 use crate::{App, Page, page_size};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
@@ -35,6 +36,8 @@ pub struct Detail {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
+    /// What became of it, step by step.
+    pub timeline: Vec<Moment>,
     /// What it carried, for admins and owners; JSON, or the text if it was none.
     pub payload: Option<Value>,
 }
@@ -87,19 +90,20 @@ pub async fn get(app: &App, org: &OrgCtx, id: &str) -> Result<Detail, AppError> 
     let id = event_id(id)?;
     let mut tx = app.store().tenant_read(org).await?;
     let event = tx.event_find(&id).await?.ok_or(AppError::NotFound)?;
+    let timeline = timeline::of(&event, tx.event_history_list(&id).await?);
     if org.require(Action::EventManage).is_err() {
-        return Ok(Detail { event, payload: None });
+        return Ok(Detail { event, timeline, payload: None });
     }
     // It names a customer, of a shop that this organization may have no more; soon it is emptied anyway.
     if PrivacyKind::parse(&event.topic).is_some() {
-        return Ok(Detail { event, payload: Some(Value::Object(serde_json::Map::new())) });
+        return Ok(Detail { event, timeline, payload: Some(Value::Object(serde_json::Map::new())) });
     }
     let sealed = tx.event_payload(&id).await?;
     drop(tx);
     let bytes = app.keyring().open(org.org(), crate::ingest::payload_place(&id), &sealed).await?;
     let payload =
         json::parse(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Ok(Detail { event, payload: Some(payload) })
+    Ok(Detail { event, timeline, payload: Some(payload) })
 }
 
 /// Puts an ended event back into the queue. What it did before is not done twice.

@@ -7,12 +7,14 @@
 use crate::App;
 use crate::error::AppError;
 use crate::ingest::{Accepted, Refused};
+use crate::pulse::Counts;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::integration::{ConnectionStatus, Provider};
 use agenstack_store::global::routing::ConnectionCount;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// One metric: the table in `docs/metrics.md` has a row for each.
@@ -167,6 +169,7 @@ pub struct Metrics {
     commit_seconds: Histogram,
     commit_events: Histogram,
     event_seconds: Histogram,
+    counts: Counts,
 }
 
 impl Metrics {
@@ -178,6 +181,7 @@ impl Metrics {
             commit_events: histogram(COMMIT_EVENTS),
             event_seconds: histogram(EVENT_SECONDS),
             webhooks: HashMap::new(),
+            counts: Counts::default(),
             recorder,
         };
         for queue in QUEUES {
@@ -226,6 +230,11 @@ impl Metrics {
         self.recorder.register_histogram(&key, &META).record(took.as_secs_f64());
     }
 
+    /// What the operator's page shows.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// A group of deliveries was committed.
     pub(crate) fn committed(&self, events: usize, took: Duration) {
         self.commit_events.record(events as f64);
@@ -234,6 +243,11 @@ impl Metrics {
 
     /// Attempts at rows of a queue, `events` or `jobs`, ended.
     pub(crate) fn attempted(&self, queue: &'static str, outcome: Attempted, n: u64) {
+        match outcome {
+            Attempted::Failed => self.counts.failed.fetch_add(n, Relaxed),
+            Attempted::Dead => self.counts.dead.fetch_add(n, Relaxed),
+            _ => 0,
+        };
         let labels =
             [Label::from_static_parts("queue", queue), Label::from_static_parts("outcome", outcome.as_str())];
         self.recorder.register_counter(&key(ATTEMPTS, &labels), &META).increment(n);
@@ -251,6 +265,7 @@ impl Metrics {
     pub(crate) fn effective(&self, received: Timestamp, now: Timestamp) {
         let millis = now.millis().saturating_sub(received.millis()).max(0);
         self.event_seconds.record(millis as f64 / 1000.0);
+        self.counts.took(millis);
     }
 
     pub(crate) fn refreshed(&self, provider: Provider, outcome: Refresh) {
@@ -269,6 +284,10 @@ impl Metrics {
             {
                 counter.increment(n as u64);
             }
+        };
+        match &outcome {
+            Ok(it) => self.counts.accepted.fetch_add(it.stored as u64, Relaxed),
+            Err(_) => self.counts.refused.fetch_add(1, Relaxed),
         };
         match &outcome {
             Ok(it) if *it == Accepted::default() => add(Webhook::Empty, 1),

@@ -191,6 +191,7 @@ pub struct Running {
     closing: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     listening: JoinHandle<()>,
+    saying: JoinHandle<()>,
 }
 
 /// Takes an address, or says which setting changes it.
@@ -226,6 +227,7 @@ pub async fn start(
         app.tell_work();
     }
     let listening = tokio::spawn(app.clone().listen());
+    let saying = tokio::spawn(agenstack_app::pulse::say(app.clone()));
     let (closing, closed) = watch::channel(false);
     let ended = |mut closed: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is an end as well.
@@ -271,7 +273,7 @@ pub async fn start(
         let grace = share(config.server.shutdown, 8);
         tasks.push(tokio::spawn(worker::run(app.clone(), config.server.workers, ended(closed), grace)));
     }
-    Ok(Running { address, metrics, app, closing, tasks, listening })
+    Ok(Running { address, metrics, app, closing, tasks, listening, saying })
 }
 
 /// So many tenths of the time in which a node has to have ended: at eight of them work is handed back, at nine nothing is
@@ -295,6 +297,7 @@ impl Running {
             tracing::warn!("some requests were not finished in time");
         }
         self.listening.abort();
+        self.saying.abort();
     }
 }
 

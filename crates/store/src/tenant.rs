@@ -5,6 +5,7 @@ pub mod brought;
 pub mod conversation;
 pub mod event;
 pub mod event_history;
+pub mod event_minute;
 pub mod farewell;
 pub mod flow;
 pub mod former;
@@ -27,6 +28,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     conversation::STATEMENTS,
     event::STATEMENTS,
     event_history::STATEMENTS,
+    event_minute::STATEMENTS,
     farewell::STATEMENTS,
     flow::STATEMENTS,
     former::STATEMENTS,

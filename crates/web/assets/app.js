@@ -3,7 +3,7 @@
 // Live changes: the server names a topic, and whatever shows it asks for itself again. Only a page that is looked at
 // holds a stream: browsers open six connections to one site, and a page in the back must not use them up.
 const live = document.body.dataset.live;
-const topics = ["inbox", "integrations", "events"];
+const topics = ["inbox", "integrations", "events", "pulse"];
 // Changes that another node of the server made are not in the stream; this is the net below it.
 const beat = 20000;
 let source;

@@ -58,6 +58,30 @@ pub(crate) async fn stream(
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
 }
 
+/// The stream of the operator's page: how it goes, as often as that is said.
+pub(crate) async fn operator(State(shared): State<Shared>) -> Outcome<Response> {
+    let busy = || Failure(AppError::TooMany { retry_after_secs: 30 });
+    let slot = shared.streams().try_acquire_owned().map_err(|_| busy())?;
+    let (sender, receiver) = mpsc::channel::<Result<Event, Infallible>>(1);
+    let mut closing = shared.web().closing.clone();
+    tokio::spawn(async move {
+        let _slot = slot;
+        let mut said = tokio::time::interval(agenstack_app::pulse::SAID);
+        loop {
+            tokio::select! {
+                _ = closing.changed() => break,
+                () = sender.closed() => break,
+                _ = said.tick() => {}
+            }
+            if sender.send(Ok(Event::default().event("pulse").data("changed"))).await.is_err() {
+                break;
+            }
+        }
+    });
+    let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("beat");
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
+}
+
 async fn still_a_member(shared: &Shared, token: &str, org: &str) -> bool {
     let app = shared.app();
     let ctx = app.ctx(Actor::Anonymous);

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod brought;
+pub(crate) mod chart;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod event;
@@ -38,6 +39,8 @@ pub(crate) struct Frame {
     pub assets: String,
     /// Below an organization.
     pub place: Option<Place>,
+    /// Where the page hears of changes.
+    pub live: Option<String>,
     /// Somebody is signed in.
     pub signed_in: bool,
 }
@@ -99,7 +102,7 @@ fn banner(member: &Member, trouble: &Trouble) -> Banner {
 
 /// A frame for a page that belongs to no organization.
 pub(crate) fn frame(_shared: &Shared, title: &str) -> Frame {
-    Frame { title: title.to_owned(), assets: asset::folder(), place: None, signed_in: false }
+    Frame { title: title.to_owned(), assets: asset::folder(), place: None, live: None, signed_in: false }
 }
 
 /// A frame for somebody who is signed in and at no organization.
@@ -122,6 +125,7 @@ pub(crate) fn org_frame(member: &Member, title: &str, active: &'static str) -> F
             troubles: member.troubles.iter().take(BANNERS).map(|t| banner(member, t)).collect(),
             more_troubles: member.troubles.len().saturating_sub(BANNERS),
         }),
+        live: Some(format!("/orgs/{}/live", member.org.org())),
         signed_in: true,
     }
 }

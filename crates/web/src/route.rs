@@ -140,6 +140,8 @@ routes! {
     GET "/install/shopify" Public("signed by Shopify; it binds nothing, and the person logs in next") => page::install::begin;
     GET "/install/shopify/choose" SignedIn => page::install::choose;
     GET "/operator" Operator => page::operator::overview;
+    GET "/operator/live" Operator => live::operator;
+    GET "/operator/pulse" Operator => page::operator::pulse;
     GET "/signup" Public("a person who has no account yet") => page::account::sign_up_form;
     POST "/signup" Public("a person who has no account yet") => page::account::sign_up;
     GET "/login" Public("a person who is not signed in yet") => page::account::log_in_form;
@@ -176,6 +178,7 @@ routes! {
     POST "/orgs/{org}/inbox/{id}/takeover" Org(ConversationWrite) => page::inbox::take_over;
     POST "/orgs/{org}/inbox/{id}/handback" Org(ConversationWrite) => page::inbox::hand_back;
     GET "/orgs/{org}/events" Org(EventRead) => page::event::list;
+    GET "/orgs/{org}/events/pulse" Org(EventRead) => page::event::pulse;
     GET "/orgs/{org}/events/{id}" Org(EventRead) => page::event::one;
     POST "/orgs/{org}/events/{id}/replay" Org(EventManage) => page::event::replay;
     POST "/orgs/{org}/replays" Org(EventManage) => page::event::replay_many;

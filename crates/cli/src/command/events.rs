@@ -3,6 +3,7 @@
 use crate::wiring::{World, app, start_log};
 use crate::{FAILED, Failure, Given, OK, output};
 use agenstack_app::event::{self, Query};
+use agenstack_app::timeline::Moment;
 use agenstack_app::{App, AppError, operator, replay};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
@@ -272,11 +273,25 @@ async fn one(app: &App, show: Show) -> Result<u8, Failure> {
     ] {
         output::say(&format!("{name:<14} {value}"));
     }
+    output::say("");
+    for m in &found.timeline {
+        output::say(step(m).trim_end());
+    }
     if let Some(payload) = &found.payload {
         output::say("");
         json(Ok(payload.clone()))?;
     }
     Ok(OK)
+}
+
+/// A step of an event in a line.
+fn step(m: &Moment) -> String {
+    let at = m.at.map_or_else(String::new, Timestamp::rfc3339);
+    let took = m.duration_ms.map_or_else(String::new, |ms| format!("after {ms} ms"));
+    let actor = m.actor.as_ref().map_or_else(String::new, |who| format!("by {who}"));
+    let why = m.reason.as_deref().unwrap_or_default();
+    let words: Vec<_> = [took.as_str(), actor.as_str(), why].into_iter().filter(|w| !w.is_empty()).collect();
+    format!("{:<14} {at:<26}{}", m.step, words.join(" "))
 }
 
 async fn handle_again(app: &App, again: Again) -> Result<u8, Failure> {

@@ -43,12 +43,12 @@ pub fn start<T>(mut command: Command, mut found: impl FnMut(&str) -> Option<T>) 
     (Process(child), ready)
 }
 
-/// The demo; gives the addresses of product and sandbox.
-fn demo() -> (Process, String, String) {
+/// The demo; gives the addresses of product and sandbox, and what opens the operator's page.
+fn demo() -> (Process, String, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
     command.env_clear().args(["demo", "--listen", "127.0.0.1:0", "--sandbox-listen", "127.0.0.1:0"]);
     let (mut product, mut sandbox) = (None, None);
-    let (process, (product, sandbox)) = start(command, |line| {
+    let (process, ((product, sandbox), operator)) = start(command, |line| {
         let url = || line.split_whitespace().find(|w| w.starts_with("http://")).map(str::to_owned);
         if line.trim_start().starts_with("The product") {
             product = url();
@@ -56,9 +56,10 @@ fn demo() -> (Process, String, String) {
         if line.trim_start().starts_with("The providers") {
             sandbox = url();
         }
-        product.clone().zip(sandbox.clone())
+        let operator = line.split_once("any name, password ").map(|(_, word)| word.trim().to_owned());
+        product.clone().zip(sandbox.clone()).zip(operator)
     });
-    (process, product, sandbox)
+    (process, product, sandbox, operator)
 }
 
 /// Chromium's driver, which closes the windows of a failed test, too, when it is told to end.
@@ -268,7 +269,7 @@ async fn connect_page(window: &Window, org: &str, person: &str, page: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_live() {
-    let (_demo, product, sandbox) = demo();
+    let (_demo, product, sandbox, operator) = demo();
     let (_driver, driver) = Driver::start();
     let lark = Window::open(&driver, &product, &[], json!({})).await;
     let fern = Window::open(&driver, &product, &["--blink-settings=preferredColorScheme=0"], json!({})).await;
@@ -375,10 +376,20 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
 
     lark.go(&format!("/orgs/{lark_org}/events")).await;
     lark.see("#events .state-done").await;
+    lark.read("#pulse", "Accepted a minute").await;
     lark.is_accessible("events").await;
     lark.click("#events .row-link").await;
     lark.see(".payload").await;
+    lark.read(".timeline", "a worker took it at").await;
     lark.is_accessible("event").await;
+    fern.go(&format!("/orgs/{fern_org}/events")).await;
+    fern.see("#pulse .bars rect").await;
+    fern.is_accessible("events-dark").await;
+    // The operator's page is open since before anything is drawn, and shows it by itself.
+    let behind = product.replacen("http://", &format!("http://operator:{operator}@"), 1);
+    customer.client.goto(&format!("{behind}/operator")).await.expect("the page opens");
+    customer.read("#pulse", "Deliveries refused").await;
+    customer.is_accessible("operator").await;
 
     // Shopify passes on what a customer asks for; the open page tells how it stands.
     lark.click(".tabs a[href$='/privacy']").await;
@@ -423,7 +434,7 @@ async fn two_organizations_are_set_up_by_clicking_and_answer_their_customers_liv
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_main_path_works_from_the_keyboard_and_without_script() {
-    let (_demo, product, _sandbox) = demo();
+    let (_demo, product, _sandbox, _operator) = demo();
     let (_driver, driver) = Driver::start();
     let off = json!({"profile.managed_default_content_settings.javascript": 2});
     let window = Window::open(&driver, &product, &[], off).await;

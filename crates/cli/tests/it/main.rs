@@ -31,5 +31,6 @@ mod rotation;
 mod route;
 mod scene;
 mod seed;
+mod timeline;
 mod upgrade;
 mod wire;

@@ -25,6 +25,7 @@ use agenstack_store::global::transfer::Offer;
 use agenstack_store::tenant::brought::Brought;
 use agenstack_store::tenant::conversation::{ImportedConversation, StoredConversation};
 use agenstack_store::tenant::event::{EventFilter, StoredEvent};
+use agenstack_store::tenant::event_minute::{MinuteRow, Waiting};
 use agenstack_store::tenant::farewell::Farewell;
 use agenstack_store::tenant::former::FormerAccount;
 use agenstack_store::tenant::integration::{Ends, RefreshedTokens, Tokens};
@@ -304,6 +305,8 @@ shown! {
     StoredExport: |it| vec![it.id.as_str().into()];
     Replay: |it| vec![it.id.as_str().into()];
     EventHistory: |it| it.actor.into_iter().collect();
+    (Vec<MinuteRow>, Option<Timestamp>): |it| marked(!it.0.is_empty());
+    Waiting: |it| marked(it.count > 0);
     Expired: |it| marked(it.events > 0);
 }
 
@@ -496,6 +499,8 @@ calls! { tx, v, w;
     "how an event was done kept" Change event_history_keep(&v.ended);
     "what became of an event" Find event_history_list(&v.failed);
     "the oldest event" Whole event_oldest();
+    "events by the minute" Whole event_minutes(Timestamp::from_millis(0), 100);
+    "events that wait" Whole event_waiting(100);
     "events kept long enough" Whole event_expire(None, later(w), 100);
     "deeds kept long enough" Whole job_expire(later(w).dead, 9);
     "replays kept long enough" Whole replay_expire(later(w).done);

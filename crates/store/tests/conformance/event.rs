@@ -8,6 +8,7 @@ use agenstack_core::integration::{Integration, Provider};
 use agenstack_core::privacy::PrivacyKind;
 use agenstack_store::global::queue::Queue;
 use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::tenant::event_minute::{BOUNDS, MinuteRow, Waiting};
 use agenstack_store::testing::{World, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
 
@@ -229,5 +230,54 @@ both_databases! {
         for (id, state) in [(runs, EventState::Running), (newer, EventState::Pending), (others, EventState::Pending)] {
             assert_eq!(tx.event_find(&id).await.unwrap().unwrap().state, state);
         }
+    }
+
+    async fn the_newest_events_are_counted_by_the_minute_and_by_how_long_they_took(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let first = w.now();
+        accept(&db.store, &w, &it, "long ago", "x").await;
+        w.clock.advance_millis(3_600_000);
+        let minute = w.now().millis() / 60_000;
+        for (n, (took, state)) in
+            [(0, EventState::Done), (40, EventState::Done), (41, EventState::Done), (5, EventState::Dead)].into_iter().enumerate()
+        {
+            let id = accept(&db.store, &w, &it, &n.to_string(), &n.to_string()).await;
+            let received = w.now();
+            lease(&db.store, Queue::Events, "t", w.now(), 9).await;
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            match state {
+                EventState::Done => tx.event_done(&id, "t", received, received.plus_millis(took)).await.unwrap(),
+                other => tx.event_failed(&id, "t", other, w.now(), "no").await.unwrap(),
+            }
+            tx.commit().await.unwrap();
+        }
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let (mut rows, from) = tx.event_minutes(first.plus_secs(60), 100).await.unwrap();
+        rows.sort_by_key(|r| (r.failed, r.bound));
+        let row = |failed, bound, count| MinuteRow { minute, failed, bound, count };
+        assert_eq!((rows, from), (vec![row(false, Some(0), 1), row(false, Some(2), 2), row(true, None, 1)], None));
+        let (rows, from) = tx.event_minutes(first, 2).await.unwrap();
+        assert_eq!((rows.iter().map(|r| r.count).sum::<i64>(), from), (2, Some(w.now())), "the newest only");
+        let (rows, _) = tx.event_minutes(first, 100).await.unwrap();
+        assert_eq!(rows.iter().map(|r| r.count).sum::<i64>(), 5);
+        assert_eq!(BOUNDS.len(), 15, "what the statement calls longer than the last");
+    }
+
+    async fn what_waits_is_counted_up_to_a_limit_with_the_oldest_of_it(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        assert_eq!(tx.event_waiting(2).await.unwrap(), Waiting { count: 0, more: false, oldest: None });
+        drop(tx);
+        let first = w.now();
+        for n in 0..3 {
+            accept(&db.store, &w, &it, &n.to_string(), "same").await;
+            w.clock.advance_millis(1_000);
+        }
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        assert_eq!(tx.event_waiting(3).await.unwrap(), Waiting { count: 3, more: false, oldest: Some(first) });
+        let some = tx.event_waiting(2).await.unwrap();
+        assert_eq!((some.count, some.more, some.oldest.is_some()), (2, true, true));
     }
 }

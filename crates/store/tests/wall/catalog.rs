@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 /// Tables without row-level security, and why. Grows only in a change that says why.
 const WITHOUT_SECURITY: &[(&str, &str)] = &[
-    ("minutes", "numbers of the whole installation; only the platform role may read it, for the operator"),
     ("_sqlx_migrations", "tells the schema's version; neither role may read it"),
+    ("minutes", "numbers of the whole installation; only the platform role may read it, for the operator"),
     (
         "password_resets",
         "a person's, not an organization's; only the platform role may read it, to let somebody in again",

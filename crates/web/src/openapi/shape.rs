@@ -90,6 +90,19 @@ shapes! {
         last_error: Option<String>,
     }
     EventList { items: Vec<Event>, next_cursor: Option<String>, }
+    /// A step of an event.
+    Moment {
+        /// `received`, `committed`, `failed`, `dead`, `done`, `cancelled`, `replayed`, `waiting` or `running`.
+        step: String,
+        /// When; for what waits, when it is due. `null` where only the order is known.
+        at: Option<String>,
+        /// When the attempt began: a worker had leased it.
+        begun_at: Option<String>,
+        duration_ms: Option<i64>,
+        reason: Option<String>,
+        /// Who asked for it: a member's id, `operator`, or the id of a replay.
+        actor: Option<String>,
+    }
     EventDetail {
         id: String,
         organization_id: String,
@@ -101,6 +114,8 @@ shapes! {
         received_at: String,
         done_at: Option<String>,
         last_error: Option<String>,
+        /// What became of it, oldest first; of many attempts the last.
+        timeline: Vec<Moment>,
         /// For owners and admins.
         payload: Option<Value>,
     }

@@ -66,7 +66,7 @@ pub(super) struct Connection {
     pub may_release: bool,
 }
 
-fn by(actor: &str, me: &str) -> &'static str {
+pub(super) fn by(actor: &str, me: &str) -> &'static str {
     match actor {
         a if a == me => "you",
         a if a.starts_with("usr_") => "a member",

@@ -1,5 +1,7 @@
 //! The log of what providers sent.
 
+use super::chart::{Charts, charts};
+use super::operator::PulsePart;
 use super::{Form, Frame, Page, When, go, may, org_frame};
 use crate::Shared;
 use crate::api::Query;
@@ -7,12 +9,14 @@ use crate::api::event::Narrow;
 use crate::failure::Outcome;
 use crate::gate::Member;
 use agenstack_app::event as deed;
+use agenstack_app::timeline::Moment;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::event::{Event, EventState, Replay, ReplayStatus};
 use agenstack_core::policy::Action;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use serde::Deserialize;
 
 /// An event in words.
@@ -47,6 +51,8 @@ fn row(e: &Event, now: Timestamp) -> Row {
 pub(super) struct Events {
     pub frame: Frame,
     pub org: String,
+    /// Nothing if the list alone is asked for again.
+    pub pulse: Option<Charts>,
     pub rows: Vec<Row>,
     pub provider: String,
     pub state: String,
@@ -103,7 +109,10 @@ pub(crate) async fn list(
     State(shared): State<Shared>,
     member: Member,
     Query(narrow): Query<Narrow>,
+    headers: HeaderMap,
 ) -> Outcome<Response> {
+    let part = headers.get("hx-target").is_some_and(|target| target == "events");
+    let pulse = if part { None } else { Some(drawn(&shared, &member).await?) };
     let paging = narrow.paging()?;
     let found =
         deed::list(shared.app(), &member.org, &narrow.query()?, paging.cursor(), paging.limit.or(Some(30)))
@@ -121,6 +130,7 @@ pub(crate) async fn list(
         until: narrow.until.unwrap_or_default(),
         frame: org_frame(&member, "Events", "events"),
         org: member.org.org().as_str().to_owned(),
+        pulse,
         rows: found.items.iter().map(|e| row(e, now)).collect(),
         provider: narrow.provider.unwrap_or_default(),
         state: narrow.state.unwrap_or_default(),
@@ -130,12 +140,61 @@ pub(crate) async fn list(
     .into_response())
 }
 
+async fn drawn(shared: &Shared, member: &Member) -> Outcome<Charts> {
+    let source = format!("/orgs/{}/events/pulse", member.org.org());
+    Ok(charts(
+        &agenstack_app::pulse::of_organization(shared.app(), &member.org).await?,
+        source,
+        "events",
+        false,
+    ))
+}
+
+/// `GET /orgs/{org}/events/pulse`
+pub(crate) async fn pulse(State(shared): State<Shared>, member: Member) -> Outcome<Response> {
+    Ok(Page(PulsePart { pulse: drawn(&shared, &member).await? }).into_response())
+}
+
+/// A step of an event in words.
+pub(super) struct Step {
+    pub words: &'static str,
+    pub class: &'static str,
+    /// To the millisecond: people compare steps.
+    pub at: Option<String>,
+    /// In the place of a time that is not known.
+    pub when: &'static str,
+    pub took: Option<String>,
+    pub reason: Option<String>,
+}
+
+fn step(m: Moment, me: &str) -> Step {
+    let (words, class, when) = match m.step {
+        "received" => ("received", "", ""),
+        "committed" => ("committed", "", "before the provider was answered"),
+        "done" => ("done", "state-done", ""),
+        "failed" => ("attempt failed", "state-failed", ""),
+        "dead" => ("given up", "state-dead", ""),
+        "cancelled" => ("given up with its connection", "state-dead", ""),
+        "replayed" => ("handled again", "", ""),
+        "running" => ("being worked on", "", "now"),
+        _ => ("waits, due", "", ""),
+    };
+    let took = m.begun_at.zip(m.duration_ms);
+    let took = took.map(|(begun, ms)| format!("a worker took it at {}; {ms} ms", begun.rfc3339()));
+    let asked = m.actor.as_deref().map(|actor| match actor {
+        a if a.starts_with("rpl_") => "asked for by a replay of many".to_owned(),
+        a => format!("asked for by {}", super::connection::by(a, me)),
+    });
+    Step { words, class, at: m.at.map(Timestamp::rfc3339), when, took: took.or(asked), reason: m.reason }
+}
+
 #[derive(Template)]
 #[template(path = "event.html")]
 pub(super) struct One {
     pub frame: Frame,
     pub org: String,
     pub row: Row,
+    pub steps: Vec<Step>,
     pub payload: Option<String>,
     pub may_replay: bool,
 }
@@ -152,6 +211,7 @@ pub(crate) async fn one(
         frame: org_frame(&member, "Event", "events"),
         org,
         row: row(&found.event, shared.app().now()),
+        steps: found.timeline.into_iter().map(|m| step(m, member.session.user.id.as_str())).collect(),
         payload: found.payload.as_ref().map(|p| serde_json::to_string_pretty(p).unwrap_or_default()),
         may_replay: ended && may(&member, Action::EventManage),
     })

@@ -1,12 +1,13 @@
 //! The operator's page: how the installation stands, and the mails that did not leave.
 
+use super::chart::{Charts, charts};
 use super::{Frame, Page, When, frame};
 use crate::Shared;
 use crate::api::Query;
 use crate::client::ClientAddress;
 use crate::failure::{Failure, Outcome};
-use agenstack_app::AppError;
 use agenstack_app::operator::{self, Mail, Overview};
+use agenstack_app::{App, AppError};
 use agenstack_core::integration::ConnectionStatus;
 use askama::Template;
 use axum::extract::{FromRequestParts, Request, State};
@@ -76,6 +77,7 @@ pub(super) struct OperatorPage {
     pub waiting: i64,
     pub states: Vec<&'static str>,
     pub rows: Vec<Row>,
+    pub pulse: Charts,
     pub mail: bool,
     pub mails: Vec<Shown>,
     pub next: Option<String>,
@@ -97,7 +99,8 @@ pub(crate) async fn overview(State(shared): State<Shared>, Query(from): Query<Fr
         counts: seen.connections.iter().filter(|c| c.0 == *provider).map(|c| c.2).collect(),
     };
     Ok(Page(OperatorPage {
-        frame: frame(&shared, "Operator"),
+        frame: Frame { live: Some("/operator/live".to_owned()), ..frame(&shared, "Operator") },
+        pulse: drawn(app).await?,
         version: env!("CARGO_PKG_VERSION"),
         database: seen.database,
         waiting: seen.waiting,
@@ -108,4 +111,20 @@ pub(crate) async fn overview(State(shared): State<Shared>, Query(from): Query<Fr
         next: seen.next,
     })
     .into_response())
+}
+
+async fn drawn(app: &App) -> Outcome<Charts> {
+    Ok(charts(&agenstack_app::pulse::of_all(app).await?, "/operator/pulse".to_owned(), "pulse", true))
+}
+
+/// The charts alone, for a page that is open.
+#[derive(Template)]
+#[template(path = "pulse.html")]
+pub(super) struct PulsePart {
+    pub pulse: Charts,
+}
+
+/// `GET /operator/pulse`
+pub(crate) async fn pulse(State(shared): State<Shared>) -> Outcome<Response> {
+    Ok(Page(PulsePart { pulse: drawn(shared.app()).await? }).into_response())
 }

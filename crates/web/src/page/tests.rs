@@ -3,9 +3,10 @@
 use super::*;
 use crate::page::account::{DeletionPage, Landing, LogInPage, OrgRow, Orgs, SignUpPage};
 use crate::page::brought::BroughtPage;
+use crate::page::chart::{Charts, charts};
 use crate::page::connect::{Before, Onward, Pages, StateRefused};
 use crate::page::connection::{Came, Change, Connection, Fact};
-use crate::page::event::{Events, One, Progress, Row as EventRow};
+use crate::page::event::{Events, One, Progress, Row as EventRow, Step as EventStep};
 use crate::page::home::{Home, Step};
 use crate::page::inbox::{Inbox, Line, Row, Thread};
 use crate::page::install::{Choice, InstallPage, InstallRefused};
@@ -23,6 +24,25 @@ const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
 
 fn text() -> String {
     HOSTILE.to_owned()
+}
+
+fn sample_pulse() -> Charts {
+    use agenstack_app::pulse::{Beat, Pulse};
+    let at = Some(agenstack_core::clock::Timestamp::from_millis(0));
+    let beat = Beat { at, accepted: 1, failed: 2, refused: 3, p95_ms: Some(4) };
+    let pulse = Pulse { minutes: vec![beat], oldest_ms: Some(5), waits: 6, waits_more: true, since: at };
+    charts(&pulse, "/orgs/org_1/events/pulse".into(), "events", true)
+}
+
+fn sample_step() -> EventStep {
+    EventStep {
+        words: "attempt failed",
+        class: "state-failed",
+        at: None,
+        when: "now",
+        took: Some(text()),
+        reason: Some(text()),
+    }
 }
 
 fn sample_frame() -> Frame {
@@ -48,7 +68,13 @@ fn sample_frame() -> Frame {
         more_troubles: 1,
         sees_privacy: true,
     };
-    Frame { title: text(), assets: "/static/0".into(), place: Some(place), signed_in: true }
+    Frame {
+        title: text(),
+        assets: "/static/0".into(),
+        place: Some(place),
+        live: Some("/orgs/org_1/live".into()),
+        signed_in: true,
+    }
 }
 
 fn when() -> When {
@@ -139,7 +165,7 @@ fn request_row(done: bool) -> RequestRow {
 /// All pages, each with everything on it that it can show.
 fn pages() -> Vec<(&'static str, String)> {
     let frame = sample_frame;
-    let plain = || Frame { place: None, ..sample_frame() };
+    let plain = || Frame { place: None, live: None, ..sample_frame() };
     let org = || "org_1".to_owned();
     let before = |provider| Before {
         frame: frame(),
@@ -342,6 +368,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     database: "sqlite",
                     waiting: 1,
                     states: vec!["Connected"],
+                    pulse: sample_pulse(),
                     rows: vec![OperatorRow { title: "Shopify", set_up: true, counts: vec![1] }],
                     mail: false,
                     mails: vec![Shown {
@@ -411,6 +438,7 @@ fn pages() -> Vec<(&'static str, String)> {
                 Events {
                     frame: frame(),
                     org: org(),
+                    pulse: Some(sample_pulse()),
                     rows: vec![event_row()],
                     provider: text(),
                     state: text(),
@@ -437,8 +465,15 @@ fn pages() -> Vec<(&'static str, String)> {
         (
             "event",
             rendered(
-                One { frame: frame(), org: org(), row: event_row(), payload: Some(text()), may_replay: true }
-                    .render(),
+                One {
+                    frame: frame(),
+                    org: org(),
+                    row: event_row(),
+                    steps: vec![sample_step()],
+                    payload: Some(text()),
+                    may_replay: true,
+                }
+                .render(),
             ),
         ),
         (

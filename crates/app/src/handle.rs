@@ -8,7 +8,7 @@ use crate::ingest::{conversation_key, payload_place};
 use crate::integration::Ending;
 use crate::job::{self, Job};
 use crate::live::Topic;
-use crate::{App, new_id, token};
+use crate::{App, new_id, token, trace};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Delivery, Owner, Status};
 use agenstack_core::ctx::OrgCtx;
@@ -38,6 +38,7 @@ pub(crate) struct Lease<'a> {
 pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
     let mut tx = app.store().tenant_read(org).await?;
     let event = tx.event_find(lease.id).await?.ok_or(AppError::NotFound)?;
+    trace::waited(app, &event);
     act(app, org, lease, &event, tx).await?;
     app.metrics().effective(event.received_at, app.now());
     Ok(())

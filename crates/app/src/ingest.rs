@@ -7,6 +7,7 @@
 use crate::commit::{Delivery, NotCommitted};
 use crate::error::AppError;
 use crate::lookup::Unknown;
+use crate::trace::Arrival;
 use crate::{App, handle, new_id};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
@@ -110,8 +111,10 @@ pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> 
 }
 
 async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    let mut arrival = Arrival::begin();
     let shopify = app.shopify().map_err(|_| Refused::NotSetUp)?;
     shopify.verify(headers, body).map_err(|e| unsigned(Provider::Shopify, &e))?;
+    arrival.verified();
     let delivery = shopify.delivery(headers, body).map_err(|_| Refused::Malformed)?;
     // A body that is no JSON was signed all the same: it is kept, and its handling fails alone.
     let (parsed, readable) = match json::outline(body) {
@@ -136,7 +139,7 @@ async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) ->
         triggered_at: delivery.triggered_at,
         digested: true,
     };
-    accept(app, ctx, Provider::Shopify, vec![part]).await
+    accept(app, ctx, Provider::Shopify, vec![part], arrival).await
 }
 
 /// Events about one order are handled one after the other; what concerns the shop itself is one line.
@@ -160,8 +163,10 @@ pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -
 }
 
 async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
+    let mut arrival = Arrival::begin();
     let messenger = app.messenger().map_err(|_| Refused::NotSetUp)?;
     messenger.verify(headers, body).map_err(|e| unsigned(Provider::Messenger, &e))?;
+    arrival.verified();
     // A signed body that cannot be read has no page to belong to; refusing it would only bring it back.
     let Ok(events) = messenger.parse(body) else {
         tracing::warn!(provider = "messenger", bytes = body.len(), "a signed delivery could not be read");
@@ -178,7 +183,7 @@ async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) 
         digested: false,
         log_only: false,
     });
-    accept(app, ctx, Provider::Messenger, parts.collect()).await
+    accept(app, ctx, Provider::Messenger, parts.collect(), arrival).await
 }
 
 /// Events and deeds with this key are done one after the other.
@@ -216,6 +221,7 @@ async fn from_kustomer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Accepted, Refused> {
+    let mut arrival = Arrival::begin();
     let Some(id) = IntegrationId::parse(integration) else { return Err(Refused::Signature) };
     let owned = app.store().global_read().await?.route_by_id(Provider::Kustomer, &id).await?;
     let Some(owned) = owned else { return Err(Refused::Signature) };
@@ -227,6 +233,7 @@ async fn from_kustomer(
         }
     }
     verdict?;
+    arrival.verified();
     let parsed = json::parse(body).unwrap_or_default();
     let Some(event) = app.kustomer().parse_event(&parsed) else {
         // Signed and of no use to us; refusing it would get the webhook switched off (`kustomer.md` 3.3 no. 6).
@@ -248,7 +255,7 @@ async fn from_kustomer(
         digested: false,
         log_only: false,
     };
-    accept(app, ctx, Provider::Kustomer, vec![part]).await
+    accept(app, ctx, Provider::Kustomer, vec![part], arrival).await
 }
 
 /// The challenge to answer when Meta verifies the address; `None` if the token is not ours.
@@ -272,7 +279,13 @@ async fn in_time(accepting: impl Future<Output = Result<Accepted, Refused>>) -> 
 }
 
 /// Commits the parts, each for the owner of its account, and wakes the worker. All or nothing.
-async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part<'_>>) -> Result<Accepted, Refused> {
+async fn accept(
+    app: &App,
+    ctx: &Ctx,
+    provider: Provider,
+    parts: Vec<Part<'_>>,
+    mut arrival: Arrival,
+) -> Result<Accepted, Refused> {
     let mut accepted = Accepted::default();
     let mut waiting = parts;
     let mut owners = BTreeSet::new();
@@ -315,6 +328,7 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part<'_>>) 
             break;
         }
         let unrouted = delivery.unrouted.len();
+        arrival.routed();
         let committed = app.committer().commit(delivery).await.map_err(|e| match e {
             NotCommitted::Full => Refused::Busy,
             NotCommitted::Store(error) => Refused::NotCommitted(error),
@@ -324,6 +338,7 @@ async fn accept(app: &App, ctx: &Ctx, provider: Provider, parts: Vec<Part<'_>>) 
         for (id, to, part) in sent {
             if committed.owned.contains(&id) {
                 accepted.stored += 1;
+                arrival.committed(app, &id, &to.org, provider);
                 owners.insert(to.org);
                 continue;
             }

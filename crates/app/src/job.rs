@@ -5,7 +5,7 @@ use crate::bot;
 use crate::conversation::{NewMessage, WINDOW_SECS, add_message, message, text_place};
 use crate::error::AppError;
 use crate::live::Topic;
-use crate::{App, new_id, token};
+use crate::{App, new_id, token, trace};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Conversation, Delivery, Message};
 use agenstack_core::ctx::{OrgCtx, Route};
@@ -97,8 +97,7 @@ pub(crate) async fn add(
     order_key: &str,
     now: Timestamp,
 ) -> Result<(), AppError> {
-    let subject = serde_json::to_string(job).expect("a deed is always JSON");
-    Ok(tx.job_add(&new_id!(app, JobId, now), job.kind(), &subject, order_key, now, now).await?)
+    Ok(tx.job_add(&new_id!(app, JobId, now), job.kind(), &subject(job), order_key, now, now).await?)
 }
 
 /// Queues a deed that is to wait a while.
@@ -110,9 +109,22 @@ pub(crate) async fn add_later(
     now: Timestamp,
     secs: i64,
 ) -> Result<(), AppError> {
-    let subject = serde_json::to_string(job).expect("a deed is always JSON");
     let (id, due) = (new_id!(app, JobId, now), now.plus_secs(secs));
-    Ok(tx.job_add(&id, job.kind(), &subject, order_key, now, due).await?)
+    Ok(tx.job_add(&id, job.kind(), &subject(job), order_key, now, due).await?)
+}
+
+/// A deed as it is queued, with the event that asked for it if somebody follows that one's trace.
+#[derive(Serialize, Deserialize)]
+struct Subject<J> {
+    #[serde(flatten)]
+    job: J,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<EventId>,
+}
+
+fn subject(job: &Job) -> String {
+    let subject = Subject { job, event: trace::event_here() };
+    serde_json::to_string(&subject).expect("a deed is always JSON")
 }
 
 /// A leased deed: who may end it.
@@ -124,7 +136,13 @@ pub(crate) struct Lease<'a> {
 /// Does a leased deed. When this returns, its record is committed and the row is gone.
 pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
     let subject = app.store().tenant_read(org).await?.job_subject(lease.id, lease.token).await?;
-    let job: Job = serde_json::from_str(&subject).map_err(|e| AppError::Internal(Box::new(e)))?;
+    let Subject::<Job> { job, event } =
+        serde_json::from_str(&subject).map_err(|e| AppError::Internal(Box::new(e)))?;
+    let (kind, deed) = (job.kind(), act(app, org, lease, job));
+    trace::worked(app, org.org(), event.as_ref(), "effect", Some(kind), deed).await
+}
+
+async fn act(app: &App, org: &OrgCtx, lease: &Lease<'_>, job: Job) -> Result<(), AppError> {
     match job {
         Job::Replay { replay, after } => {
             let mut tx = app.store().tenant(org).await?;

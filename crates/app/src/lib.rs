@@ -46,6 +46,7 @@ mod share;
 mod state;
 pub mod timeline;
 pub mod token;
+pub mod trace;
 pub mod transfer;
 pub mod worker;
 
@@ -119,6 +120,8 @@ pub struct Parts {
     pub mailer: Option<mail::Mailer>,
     /// For how long is kept what is over.
     pub retention: retention::Retention,
+    /// Who takes the spans of events; `None`: nobody, and none are made.
+    pub collector: Option<Arc<dyn trace::Collector>>,
 }
 
 /// The application: everything a use case may need. Cheap to clone.
@@ -135,6 +138,7 @@ struct Inner {
     public_url: String,
     mailer: Option<mail::Mailer>,
     retention: retention::Retention,
+    collector: Option<Arc<dyn trace::Collector>>,
     limits: limit::Limits,
     passwords: password::Hasher,
     live: live::Live,
@@ -179,6 +183,7 @@ impl App {
             public_url: parts.public_url,
             mailer: parts.mailer,
             retention: parts.retention,
+            collector: parts.collector,
             limits: limit::Limits::new(),
             live: live::Live::new(),
             metrics,
@@ -201,6 +206,11 @@ impl App {
     /// How browsers and providers reach us, without a closing slash.
     pub fn public_url(&self) -> &str {
         &self.0.public_url
+    }
+
+    /// Who takes the spans of events.
+    pub fn collector(&self) -> Option<&Arc<dyn trace::Collector>> {
+        self.0.collector.as_ref()
     }
 
     /// Changes that pages show as they happen.

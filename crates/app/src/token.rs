@@ -7,6 +7,7 @@ use crate::error::AppError;
 use crate::live::Topic;
 use crate::metric::Refresh;
 use crate::state::Change;
+use crate::trace;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::entropy::bytes;
@@ -97,7 +98,7 @@ where
     F: Fn(SecretString) -> Fut,
     Fut: Future<Output = Result<T, ProviderError>>,
 {
-    let outcome = in_turn(app, org, it, f).await;
+    let outcome = trace::called(app, it.provider, in_turn(app, org, it, f)).await;
     if let Err(AppError::Provider(e)) = &outcome
         && e.not_asked
     {

@@ -8,7 +8,7 @@
 
 use crate::error::AppError;
 use crate::metric::Attempted;
-use crate::{App, handle, job};
+use crate::{App, handle, job, trace};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
@@ -322,7 +322,9 @@ async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token)
     match queue {
         Queue::Events => {
             let id = EventId::parse(id).ok_or(AppError::NotFound)?;
-            handle::perform(app, org, &handle::Lease { id: &id, token: &token.0, begun: org.now() }).await
+            let lease = handle::Lease { id: &id, token: &token.0, begun: org.now() };
+            let handling = handle::perform(app, org, &lease);
+            trace::worked(app, org.org(), Some(&id), "handle", None, handling).await
         }
         Queue::Jobs => {
             let id = JobId::parse(id).ok_or(AppError::NotFound)?;

@@ -16,6 +16,7 @@ mod provider;
 mod server;
 mod setting;
 mod source;
+mod trace;
 
 pub use database::DatabaseUrl;
 pub use inbox::Inbox;
@@ -27,6 +28,7 @@ pub use provider::{Kustomer, KustomerApp, Messenger, MessengerApp, ProviderUrl, 
 pub use server::{PublicUrl, Server};
 pub use setting::{SETTINGS, Setting};
 pub use source::{Location, Source, Sources};
+pub use trace::Trace;
 
 use setting::Settings;
 use std::path::PathBuf;
@@ -46,6 +48,8 @@ pub struct Config {
     pub mail: Mail,
     /// `[log]`: what is written and how.
     pub log: Log,
+    /// `[trace]`: where the spans of events are sent.
+    pub trace: Trace,
     /// `[shopify]`: the platform's Shopify app.
     pub shopify: Shopify,
     /// `[messenger]`: the platform's Meta app.
@@ -90,6 +94,7 @@ impl Config {
             keys: Keys::read(s),
             mail: Mail::read(s),
             log: Log::read(s),
+            trace: Trace::read(s),
             shopify: Shopify::read(s),
             messenger: Messenger::read(s),
             kustomer: Kustomer::read(s),

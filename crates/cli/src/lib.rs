@@ -8,6 +8,8 @@
 pub mod command;
 pub mod config;
 mod files;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod output;
 pub mod refusal;
 pub mod wiring;

@@ -3,6 +3,7 @@
 use crate::config::{Config, LogFormat, PublicUrl};
 use crate::{Failure, files};
 use agenstack_app::mail::Mailer;
+use agenstack_app::trace::Collector;
 use agenstack_app::{App, Parts, Providers, worker};
 use agenstack_core::clock::{Clock, SystemClock};
 use agenstack_core::entropy::{Entropy, OsEntropy};
@@ -123,11 +124,18 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// The way to the providers.
     pub http: Http,
+    /// Who takes the spans of events.
+    pub collector: Option<Arc<dyn Collector>>,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), http: Http::new() }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            http: Http::new(),
+            collector: None,
+        }
     }
 }
 
@@ -165,6 +173,7 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
         public_url: public_url.as_str().to_owned(),
         mailer: mailer(config)?,
         retention: config.inbox.retention,
+        collector: world.collector,
     };
     Ok(App::new(parts))
 }
@@ -298,6 +307,10 @@ impl Running {
         }
         self.listening.abort();
         self.saying.abort();
+        if let Some(collector) = self.app.collector().cloned() {
+            // It may block for a moment.
+            let _ = tokio::task::spawn_blocking(move || collector.end()).await;
+        }
     }
 }
 

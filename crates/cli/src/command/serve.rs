@@ -1,8 +1,12 @@
 //! `agenstack serve`: the server.
 
+#[cfg(feature = "otlp")]
+use crate::otlp::collector;
 use crate::wiring::{Role, World, bind, start, start_log, told_to_stop};
 use crate::{Failure, Given, OK, output};
 use clap::Args;
+#[cfg(not(feature = "otlp"))]
+use {crate::config::Trace, agenstack_app::trace::Collector, std::sync::Arc};
 
 /// How it is started.
 #[derive(Debug, Args)]
@@ -17,6 +21,17 @@ pub struct Arguments {
     role: Role,
 }
 
+/// Who takes spans: nobody, in a program that cannot send them.
+#[cfg(not(feature = "otlp"))]
+fn collector(settings: &Trace) -> anyhow::Result<Option<Arc<dyn Collector>>> {
+    if settings.endpoint.is_some() {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without the feature otlp: no spans are sent"
+        );
+    }
+    Ok(None)
+}
+
 /// Runs until it is told to stop.
 pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failure> {
     let config = given.config()?;
@@ -25,7 +40,8 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
         Role::Worker => None,
         _ => Some(bind(config.server.listen, "AGENSTACK_LISTEN").await?),
     };
-    let running = start(&config, arguments.role, listener, World::default()).await?;
+    let world = World { collector: collector(&config.trace)?, ..World::default() };
+    let running = start(&config, arguments.role, listener, world).await?;
     for (name, missing) in [
         ("Shopify", config.shopify.app.is_none()),
         ("Messenger", config.messenger.app.is_none()),

@@ -32,5 +32,6 @@ mod route;
 mod scene;
 mod seed;
 mod timeline;
+mod trace;
 mod upgrade;
 mod wire;

@@ -2,6 +2,7 @@
 
 use agenstack::config::{Config, Sources};
 use agenstack::wiring::{Role, Running, World, start};
+use agenstack_app::trace::Collector;
 use agenstack_app::worker;
 use agenstack_core::clock::{Clock, SystemClock, Timestamp};
 use agenstack_core::entropy::OsEntropy;
@@ -91,6 +92,16 @@ impl Scene {
 
     /// The same over another way to the providers, such as one of less patience.
     pub async fn over(db: TestDb, http: Http, more: &[(&str, &str)]) -> Self {
+        Self::watched(db, http, more, None).await
+    }
+
+    /// The same with somebody who takes the spans of events.
+    pub async fn watched(
+        db: TestDb,
+        http: Http,
+        more: &[(&str, &str)],
+        collector: Option<Arc<dyn Collector>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let product = format!("http://{}", listener.local_addr().expect("an address"));
         let (sandbox, settings) = sandbox_for(&product).await;
@@ -104,7 +115,7 @@ impl Scene {
         }
         let config = Config::load(&Sources::from_environment(environment)).expect("the settings are right");
         let clock = Arc::new(ShiftedClock(AtomicI64::new(0)));
-        let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy), http };
+        let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy), http, collector };
         let running = start(&config, Role::Web, Some(listener), world).await.expect("the server starts");
         Self { product, sandbox, settings, running, clock, http: client(), db }
     }

@@ -28,6 +28,17 @@ pub struct Query {
     pub since: Option<Timestamp>,
     /// Received before.
     pub until: Option<Timestamp>,
+    /// Only what the provider calls so: the id of a delivery or message.
+    pub external_id: Option<String>,
+    /// Only where this stands in the reason of the last failure.
+    pub error: Option<String>,
+}
+
+impl Query {
+    /// Whether it asks for what a replay cannot be narrowed to.
+    pub(crate) fn is_search(&self) -> bool {
+        [&self.external_id, &self.error].into_iter().flatten().any(|text| !text.is_empty())
+    }
 }
 
 /// One event with what it carried.
@@ -72,12 +83,15 @@ pub async fn list(
         state: query.state,
         since: query.since,
         until: query.until,
+        external_id: query.external_id.clone().filter(|t| !t.is_empty()),
+        error: query.error.clone().filter(|t| !t.is_empty()),
     };
-    let mut items =
-        app.store().tenant_read(org).await?.event_list(&filter, before.as_ref(), limit + 1).await?;
+    let found = app.store().tenant_read(org).await?.event_search(&filter, before.as_ref(), limit + 1).await?;
+    let mut items = found.events;
     let more = items.len() as i64 > limit;
     items.truncate(limit as usize);
-    let next_cursor = if more { items.last().map(|e| e.id.as_str().to_owned()) } else { None };
+    let last = if more { items.last().map(|e| e.id.clone()) } else { found.searched_to };
+    let next_cursor = last.map(|id| id.as_str().to_owned());
     Ok(Page { items, next_cursor })
 }
 

@@ -61,6 +61,12 @@ pub async fn plan(
             "Only events that are dead, failed or done can be handled again.",
         ));
     }
+    if query.is_search() {
+        return Err(AppError::invalid(
+            "filter",
+            "A replay is narrowed by provider, topic, state and time, and by nothing else.",
+        ));
+    }
     let per_second = per_second.unwrap_or(REPLAY_PACE);
     if !(1..=REPLAY_PACE_MOST).contains(&per_second) {
         return Err(AppError::invalid("per_second", "The pace must be between 1 and 1000 events a second."));

@@ -70,7 +70,7 @@ const SAID: &[Said] = &[
     said("POST /api/webhooks/messenger/deauthorize", "A person removed the app: their connections wait for somebody to reconnect (form with signed_request)", None, "200", Some("Accepted"), &[]),
     said("POST /api/webhooks/messenger/data-deletion", "A person wants their data deleted (form with signed_request)", None, "200", Some("Deletion"), &[]),
     said("POST /api/webhooks/kustomer/{integration}", "Deliveries of one connection, signed with its own secret", None, "200", Some("Accepted"), &[]),
-    said("GET /api/organizations/{org}/events", "What providers sent, newest first", None, "200", Some("EventList"), &["provider", "topic", "state", "since", "until", "cursor", "limit"]),
+    said("GET /api/organizations/{org}/events", "What providers sent, newest first", None, "200", Some("EventList"), &["provider", "topic", "state", "since", "until", "external_id", "error", "cursor", "limit"]),
     said("GET /api/organizations/{org}/events/{id}", "One event; with its payload for owners and admins", None, "200", Some("EventDetail"), &[]),
     said("POST /api/organizations/{org}/events/{id}/replay", "Handle an ended event again", None, "200", Some("Event"), &[]),
     said("GET /api/organizations/{org}/replays", "Replays of many events, newest first", None, "200", Some("ReplayList"), &[]),

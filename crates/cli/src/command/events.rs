@@ -66,6 +66,12 @@ struct Filter {
     /// Received before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
+    /// Only what the provider calls so: the id of a delivery or message (for lists)
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// Only where this stands in the last error (for lists)
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
 }
 
 /// What is listed.
@@ -147,8 +153,8 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 impl Filter {
     fn query(self) -> Query {
-        let Self { provider, topic, state, since, until } = self;
-        Query { provider, topic, state, since, until }
+        let Self { provider, topic, state, since, until, external_id, error } = self;
+        Query { provider, topic, state, since, until, external_id, error }
     }
 }
 

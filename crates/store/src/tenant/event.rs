@@ -15,6 +15,46 @@ macro_rules! columns {
     };
 }
 
+/// Of a bounded number of the newest events before an id, those that fit: what fits nowhere must not be looked for
+/// through a million rows. The id says when an event came, give or take what clocks differ by.
+macro_rules! list {
+    ($and:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM (SELECT ",
+            columns!(),
+            " FROM events
+                WHERE organization_id = $1 AND id < $7 AND id >= $10",
+            $and,
+            " ORDER BY id DESC LIMIT $11) w
+             WHERE ($2 = '' OR provider = $2) AND ($3 = '' OR topic = $3) AND ($4 = '' OR state = $4)
+               AND received_at >= $5 AND received_at < $6 AND ($8 = '' OR integration_id = $8)
+               AND ($12 = '' OR external_id = $12) AND ($13 = '' OR LOWER(last_error) LIKE $13 ESCAPE '!')
+             ORDER BY id DESC LIMIT $9"
+        )
+    };
+}
+
+/// How far such a look comes.
+macro_rules! list_end {
+    ($and:literal) => {
+        concat!(
+            "SELECT COALESCE(MIN(id), ''), COUNT(*) FROM (SELECT id FROM events
+                WHERE organization_id = $1 AND id < $2 AND id >= $3",
+            $and,
+            " ORDER BY id DESC LIMIT $4) w"
+        )
+    };
+}
+
+/// Events that one look for a few of them reads.
+pub const LOOK: i64 = 20_000;
+/// What clocks of several processes may differ by.
+const SKEW_SECS: i64 = 60;
+/// Behind every id.
+const LAST: &str = "evt_~";
+
 /// The events that are given up with a connection.
 macro_rules! cancelled {
     () => {
@@ -25,10 +65,11 @@ macro_rules! cancelled {
 pub(super) use cancelled;
 
 statements! { Tenant;
-    EVENT_LIST = concat!("SELECT ", columns!(), " FROM events
-        WHERE organization_id = $1 AND ($2 = '' OR provider = $2) AND ($3 = '' OR topic = $3) AND ($4 = '' OR state = $4)
-          AND received_at >= $5 AND received_at < $6 AND ($7 = '' OR id < $7) AND ($8 = '' OR integration_id = $8)
-        ORDER BY id DESC LIMIT $9");
+    // The dead are few among many, and have an index: its condition stands as text, or it would not be used.
+    EVENT_LIST = list!("");
+    EVENT_LIST_DEAD = list!(" AND state = 'dead'");
+    EVENT_LIST_END = list_end!("");
+    EVENT_LIST_END_DEAD = list_end!(" AND state = 'dead'");
     EVENT_FIND = concat!("SELECT ", columns!(), " FROM events WHERE organization_id = $1 AND id = $2");
     EVENT_PAYLOAD = "SELECT payload FROM events WHERE organization_id = $1 AND id = $2";
     // A row that waits no more has no other use of when it is due.
@@ -67,6 +108,31 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// Received before.
     pub until: Option<Timestamp>,
+    /// Only what the provider calls so.
+    pub external_id: Option<String>,
+    /// Only where this stands in the reason of the last failure, in large letters or small.
+    pub error: Option<String>,
+}
+
+impl EventFilter {
+    /// Whether few of many events may fit, so that the look for them has to be bounded.
+    fn is_sparse(&self) -> bool {
+        self.provider.is_some()
+            || self.integration.is_some()
+            || self.topic.is_some()
+            || self.state.is_some_and(|state| state != EventState::Dead)
+            || self.external_id.is_some()
+            || self.error.is_some()
+    }
+}
+
+/// Events that were found.
+#[derive(Debug)]
+pub struct Found {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// Where to go on looking, if not all was looked at for want of as many as were asked for.
+    pub searched_to: Option<EventId>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -100,6 +166,18 @@ pub struct StoredEvent {
     pub event: Event,
     /// What it carried, sealed.
     pub payload: Sealed,
+}
+
+/// A pattern for texts in which this stands.
+fn within(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
 }
 
 fn corrupt(column: &'static str) -> StoreError {
@@ -137,22 +215,71 @@ impl TenantTx {
         before: Option<&EventId>,
         limit: i64,
     ) -> Result<Vec<Event>, StoreError> {
+        Ok(self.event_search(filter, before, limit).await?.events)
+    }
+
+    /// The same, and how far was looked: at [`LOOK`] events at most.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_search(
+        &mut self,
+        filter: &EventFilter,
+        before: Option<&EventId>,
+        limit: i64,
+    ) -> Result<Found, StoreError> {
+        let look = if filter.is_sparse() { LOOK.max(limit) } else { limit };
+        self.event_search_within(filter, before, limit, look).await
+    }
+
+    /// The same with a bound of the caller's.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn event_search_within(
+        &mut self,
+        filter: &EventFilter,
+        before: Option<&EventId>,
+        limit: i64,
+        look: i64,
+    ) -> Result<Found, StoreError> {
+        let (list, end) = match filter.state {
+            Some(EventState::Dead) => (EVENT_LIST_DEAD, EVENT_LIST_END_DEAD),
+            _ => (EVENT_LIST, EVENT_LIST_END),
+        };
+        let until = filter.until.map(|at| EventId::first_of(at.plus_secs(SKEW_SECS)));
+        let before = before.into_iter().chain(&until).min().map_or(LAST, EventId::as_str);
+        let since = filter.since.map(|at| EventId::first_of(at.plus_secs(-SKEW_SECS)));
+        let since = since.as_ref().map_or("", EventId::as_str);
         let rows = rows!(
             fetch_all,
             self,
             Row,
-            EVENT_LIST,
+            list,
             self.org.as_str(),
             filter.provider.map_or("", Provider::as_str),
             filter.topic.as_deref().unwrap_or(""),
             filter.state.map_or("", EventState::as_str),
             filter.since.map_or(0, Timestamp::millis),
             filter.until.map_or(i64::MAX, Timestamp::millis),
-            before.map_or("", EventId::as_str),
+            before,
             filter.integration.as_ref().map_or("", |id| id.as_str()),
             limit,
+            since,
+            look,
+            filter.external_id.as_deref().unwrap_or(""),
+            filter.error.as_deref().map_or_else(String::new, within),
         )?;
-        rows.into_iter().map(|r| self.event(r)).collect()
+        let events = rows.into_iter().map(|r| self.event(r)).collect::<Result<Vec<_>, _>>()?;
+        let mut searched_to = None;
+        if (events.len() as i64) < limit {
+            let (last, n) =
+                rows!(fetch_one, self, (String, i64), end, self.org.as_str(), before, since, look)?;
+            if n == look {
+                searched_to = Some(EventId::parse(&last).ok_or_else(|| corrupt("id"))?);
+            }
+        }
+        Ok(Found { events, searched_to })
     }
 
     /// One event.

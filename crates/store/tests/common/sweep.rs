@@ -24,7 +24,7 @@ use agenstack_store::global::queue::Queue;
 use agenstack_store::global::transfer::Offer;
 use agenstack_store::tenant::brought::Brought;
 use agenstack_store::tenant::conversation::{ImportedConversation, StoredConversation};
-use agenstack_store::tenant::event::{EventFilter, StoredEvent};
+use agenstack_store::tenant::event::{EventFilter, Found, StoredEvent};
 use agenstack_store::tenant::event_minute::{MinuteRow, Waiting};
 use agenstack_store::tenant::farewell::Farewell;
 use agenstack_store::tenant::former::FormerAccount;
@@ -307,6 +307,7 @@ shown! {
     EventHistory: |it| it.actor.into_iter().collect();
     (Vec<MinuteRow>, Option<Timestamp>): |it| marked(!it.0.is_empty());
     Waiting: |it| marked(it.count > 0);
+    Found: |it| it.events.into_iter().map(|e| e.id.as_str().to_owned()).collect();
     Expired: |it| marked(it.events > 0);
 }
 
@@ -499,6 +500,8 @@ calls! { tx, v, w;
     "how an event was done kept" Change event_history_keep(&v.ended);
     "what became of an event" Find event_history_list(&v.failed);
     "the oldest event" Whole event_oldest();
+    "events searched" Whole event_search(&EventFilter::default(), None, 100);
+    "events searched within a bound" Whole event_search_within(&EventFilter::default(), None, 100, 100);
     "events by the minute" Whole event_minutes(Timestamp::from_millis(0), 100);
     "events that wait" Whole event_waiting(100);
     "events kept long enough" Whole event_expire(None, later(w), 100);

@@ -280,4 +280,55 @@ both_databases! {
         let some = tx.event_waiting(2).await.unwrap();
         assert_eq!((some.count, some.more, some.oldest.is_some()), (2, true, true));
     }
+
+    async fn a_list_is_narrowed_by_the_providers_id_and_by_what_the_error_says(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let done = accept(&db.store, &w, &it, "a", "a").await;
+        let mut ids = Vec::new();
+        for (key, why) in [("b", "100% of it: No answer"), ("c", "no_answer!")] {
+            let id = accept(&db.store, &w, &it, key, key).await;
+            lease(&db.store, Queue::Events, "t", w.now(), 9).await;
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            tx.event_failed(&id, "t", EventState::Dead, w.now(), why).await.unwrap();
+            tx.commit().await.unwrap();
+            ids.push(id);
+        }
+        let any = EventFilter::default;
+        let of = |error: &str| EventFilter { error: Some(error.into()), ..any() };
+        assert_eq!(listed(&db.store, &org, of("no answer")).await, [ids[0].clone()]);
+        assert_eq!(listed(&db.store, &org, of("NO_ANSWER!")).await, [ids[1].clone()]);
+        assert_eq!(listed(&db.store, &org, of("0% of")).await, [ids[0].clone()]);
+        assert!(listed(&db.store, &org, of("%")).await.len() == 1, "it stands in one of them");
+        let dead = EventFilter { state: Some(EventState::Dead), ..of("answer") };
+        assert_eq!(listed(&db.store, &org, dead).await, [ids[1].clone(), ids[0].clone()]);
+        let named = |name: &str| EventFilter { external_id: Some(name.into()), ..any() };
+        assert_eq!(listed(&db.store, &org, named("external a")).await, [done]);
+        assert!(listed(&db.store, &org, named("external")).await.is_empty());
+    }
+
+    async fn a_look_for_what_is_rare_is_bounded_and_goes_on_where_it_stopped(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let rare = accept(&db.store, &w, &page, "rare", "rare").await;
+        for n in 0..5 {
+            accept(&db.store, &w, &it, &n.to_string(), "a").await;
+        }
+        let filter = EventFilter { provider: Some(Provider::Messenger), ..EventFilter::default() };
+        let mut tx = db.store.tenant_read(&org).await.unwrap();
+        let (mut before, mut looks, mut found) = (None, 0, Vec::new());
+        loop {
+            let part = tx.event_search_within(&filter, before.as_ref(), 10, 2).await.unwrap();
+            found.extend(part.events.into_iter().map(|e| e.id));
+            looks += 1;
+            before = part.searched_to;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!((looks, found), (4, vec![rare.clone()]));
+        let whole = tx.event_search(&filter, None, 10).await.unwrap();
+        assert_eq!((whole.events.len(), whole.searched_to), (1, None));
+    }
 }

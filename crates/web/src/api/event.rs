@@ -20,6 +20,8 @@ pub(crate) struct Narrow {
     pub state: Option<String>,
     pub since: Option<String>,
     pub until: Option<String>,
+    pub external_id: Option<String>,
+    pub error: Option<String>,
     pub cursor: Option<String>,
     pub limit: Option<String>,
 }
@@ -38,6 +40,8 @@ impl Narrow {
             state: word(self.state.as_deref(), "state", EventState::parse, states)?,
             since: time(self.since.as_deref(), "since")?,
             until: time(self.until.as_deref(), "until")?,
+            external_id: self.external_id.clone(),
+            error: self.error.clone(),
         })
     }
     pub(crate) fn paging(&self) -> Result<Paging, AppError> {

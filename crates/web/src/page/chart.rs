@@ -105,7 +105,7 @@ pub(crate) fn charts(pulse: &Pulse, source: String, topic: &'static str, of_all:
         ),
         chart(
             "lag",
-            "Receipt to done, 95 of 100",
+            "Receipt to done, 95 %",
             m,
             |b| b.p95_ms,
             |ms| format!("up to {}", span(ms)),
@@ -120,7 +120,7 @@ pub(crate) fn charts(pulse: &Pulse, source: String, topic: &'static str, of_all:
             |sum| format!("{sum} in all, at most {failed} in a minute"),
         ),
     ];
-    let mut heads = vec!["Minute (UTC)", "Accepted", "Receipt to done, 95 of 100", "Failed"];
+    let mut heads = vec!["Minute (UTC)", "Accepted", "Receipt to done, 95 %", "Failed"];
     if of_all {
         let refused = most(|b| b.refused);
         charts.push(chart(

@@ -59,6 +59,8 @@ pub(super) struct Events {
     pub topic: String,
     pub since: String,
     pub until: String,
+    pub external_id: String,
+    pub error: String,
     pub next: Option<String>,
     pub replays: Vec<Progress>,
     /// What can be handled again: the filter names ended events, and the person may.
@@ -122,12 +124,16 @@ pub(crate) async fn list(
     let mut replays =
         if manages { agenstack_app::replay::list(shared.app(), &member.org).await? } else { Vec::new() };
     replays.retain(|r| r.ended_at.is_none_or(|at| at.plus_secs(SHOWN_SECS) > now));
+    let searches = [&narrow.external_id, &narrow.error].into_iter().flatten().any(|text| !text.is_empty());
     let ended = matches!(narrow.state.as_deref(), Some("dead" | "failed" | "done"));
     Ok(Page(Events {
         replays: replays.iter().map(|r| progress(r, now)).collect(),
-        again: manages && ended && !found.items.is_empty(),
+        // A replay is not narrowed by these.
+        again: manages && ended && !found.items.is_empty() && !searches,
         since: narrow.since.unwrap_or_default(),
         until: narrow.until.unwrap_or_default(),
+        external_id: narrow.external_id.unwrap_or_default(),
+        error: narrow.error.unwrap_or_default(),
         frame: org_frame(&member, "Events", "events"),
         org: member.org.org().as_str().to_owned(),
         pulse,

@@ -445,6 +445,8 @@ fn pages() -> Vec<(&'static str, String)> {
                     topic: text(),
                     since: text(),
                     until: text(),
+                    external_id: text(),
+                    error: text(),
                     next: Some(text()),
                     replays: vec![Progress {
                         id: text(),

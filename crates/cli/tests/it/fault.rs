@@ -16,6 +16,7 @@ mod power;
 mod proxy;
 mod replay;
 mod stop;
+mod storm;
 mod tls;
 
 use agenstack_core::entropy::{SeededEntropy, bytes};

@@ -441,6 +441,7 @@ async fn shopify(
         "app/scopes_update" | "shop/update" => {
             // What it finds is recorded on the connection; that the shop refuses is no reason to ask again.
             match crate::integration::probe(app, org, it).await {
+                Err(AppError::Provider(e)) if e.not_asked => return Err(e.into()),
                 Ok(_) | Err(AppError::Provider(_) | AppError::Conflict { .. }) => {}
                 Err(e) => return Err(e),
             }

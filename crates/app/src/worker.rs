@@ -6,16 +6,16 @@
 //! Each batch is leased under a token of its own, which is extended only while somebody here works under it. So a row comes
 //! back also to the process that leased it: when its failure could not be recorded, or the answer to the lease was lost.
 
+mod outcome;
+
 use crate::error::AppError;
 use crate::metric::Attempted;
 use crate::{App, handle, job, trace};
-use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
-use agenstack_core::event::{EventHistory, EventState, EventStep, MAX_ATTEMPTS, backoff_millis};
 use agenstack_core::id::{EventId, JobId, OrgId};
-use agenstack_store::StoreError;
 use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
+use outcome::{again_after, ended_with_its_process, failed};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ const POLL: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often connections are looked after.
 const CARE: Duration = Duration::from_secs(20);
+/// A row whose handler ended so many times in a row with the process is not handled any more: it may be the reason.
+const MOST_EXPIRED: i64 = 5;
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: i64 = 16;
 /// What is done first in a round, and in each fourth: deeds before events, since a customer waits for them longest, and
@@ -240,6 +242,18 @@ pub async fn pass(app: &App) -> Result<usize, AppError> {
     Ok(total)
 }
 
+/// Frees what processes hold that were not heard of for a while; gives how many rows that were.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn reclaim(app: &App) -> Result<u64, AppError> {
+    let now = app.now();
+    let mut tx = app.store().global().await?;
+    let freed = tx.lease_expire("", now, |expired| again_after(app, now, expired)).await?;
+    tx.commit().await?;
+    Ok(freed)
+}
+
 /// How many rows wait or run.
 ///
 /// # Errors
@@ -294,7 +308,9 @@ async fn work(app: App, token: Token, queue: Queue, leased: Leased) {
         let (app, org, token, id) = (app.clone(), org.clone(), token.clone(), leased.id.clone());
         async move { perform(&app, &org, queue, &id, &token).await }
     };
-    let Err(error) = apart(work).await else {
+    let outcome =
+        if leased.expired < MOST_EXPIRED { apart(work).await } else { Err(ended_with_its_process()) };
+    let Err(error) = outcome else {
         return app.metrics().attempted(name(queue), Attempted::Done, 1);
     };
     if let Err(error) = failed(&app, &org, queue, &leased.id, &token, attempts, &error).await {
@@ -333,110 +349,6 @@ async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token)
     }
 }
 
-async fn failed(
-    app: &App,
-    org: &OrgCtx,
-    queue: Queue,
-    id: &str,
-    token: &Token,
-    attempts: i64,
-    error: &AppError,
-) -> Result<(), AppError> {
-    let name = name(queue);
-    if error.is_lease_lost() {
-        // Another worker has it; what was done here was not committed.
-        app.metrics().attempted(name, Attempted::LeaseLost, 1);
-        return Ok(());
-    }
-    if let Some(at) = put_off_until(app, error) {
-        app.metrics().attempted(name, Attempted::PutOff, 1);
-        return put_off(app, org, queue, id, token, at, &error.to_string()).await;
-    }
-    let state = state_after(error, attempts);
-    let outcome = if state == EventState::Failed { Attempted::Failed } else { Attempted::Dead };
-    app.metrics().attempted(name, outcome, 1);
-    let next_at = next_attempt(app, attempts, error);
-    tracing::warn!(org.id = %org.org(), row = id, attempts, state = state.as_str(), code = error.code(), error = ?error, "a row failed");
-    let mut tx = app.store().tenant(org).await?;
-    let text = error.to_string();
-    match queue {
-        Queue::Events => {
-            let id = EventId::parse(id).ok_or(AppError::NotFound)?;
-            tx.event_failed(&id, &token.0, state, next_at, &text).await?;
-            let step = if state == EventState::Dead { EventStep::Dead } else { EventStep::Failed };
-            let (begun_at, reason) = (Some(org.now()), Some(text));
-            let it = EventHistory { step, begun_at, at: app.now(), reason, actor: None };
-            tx.event_history_add(&id, &it).await?;
-        }
-        Queue::Jobs => {
-            let id = JobId::parse(id).ok_or(AppError::NotFound)?;
-            if state == EventState::Dead {
-                job::given_up(app, org, &mut tx, &job::Lease { id: &id, token: &token.0 }, &text).await?;
-            }
-            tx.job_failed(&id, &token.0, state, next_at, &text).await?;
-        }
-    }
-    tx.commit().await?;
-    app.live().changed(org.org(), crate::live::Topic::Events);
-    Ok(())
-}
-
-fn state_after(error: &AppError, attempts: i64) -> EventState {
-    if error.is_retryable() && attempts < MAX_ATTEMPTS { EventState::Failed } else { EventState::Dead }
-}
-
-/// Never before the provider said; jitter is only added.
-fn next_attempt(app: &App, attempts: i64, error: &AppError) -> Timestamp {
-    let [ours, theirs] = bytes::<2>(app.entropy());
-    let backoff = backoff_millis(attempts, ours);
-    let asked = match error {
-        AppError::Provider(e) => e.retry_after_secs.map_or(0, |secs| asked_millis(secs, theirs)),
-        _ => 0,
-    };
-    app.now().plus_millis(backoff.max(asked))
-}
-
-/// What a provider asked for, and up to a quarter more at random, so that all that waited for it does not come at once: at least
-/// up to a second, and at most up to a minute.
-fn asked_millis(secs: u64, random: u8) -> i64 {
-    let asked = i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
-    asked.saturating_add((asked / 4).clamp(1_000, 60_000) * i64::from(random) / 256)
-}
-
-/// When a row goes on of which nothing was done, because the provider is not to be asked now.
-fn put_off_until(app: &App, error: &AppError) -> Option<Timestamp> {
-    match error {
-        AppError::Provider(e) if e.not_asked => {
-            let random = bytes::<1>(app.entropy())[0];
-            Some(app.now().plus_millis(asked_millis(e.retry_after_secs.unwrap_or(1), random)))
-        }
-        _ => None,
-    }
-}
-
-async fn put_off(
-    app: &App,
-    org: &OrgCtx,
-    queue: Queue,
-    id: &str,
-    token: &Token,
-    at: Timestamp,
-    why: &str,
-) -> Result<(), AppError> {
-    let mut tx = app.store().tenant(org).await?;
-    match queue {
-        Queue::Events => {
-            let id = EventId::parse(id).ok_or(AppError::NotFound)?;
-            tx.event_put_off(&id, &token.0, at, why).await?;
-        }
-        Queue::Jobs => {
-            let id = JobId::parse(id).ok_or(AppError::NotFound)?;
-            tx.job_put_off(&id, &token.0, at, why).await?;
-        }
-    }
-    Ok(tx.commit().await?)
-}
-
 /// Extends the leases of what is at work here and frees those whose holder is gone.
 async fn keep(app: &App, tokens: &mut Vec<Token>) {
     tokens.retain(Token::is_at_work);
@@ -446,10 +358,9 @@ async fn keep(app: &App, tokens: &mut Vec<Token>) {
         for token in tokens.iter() {
             tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
         }
-        // What is at work here was extended a moment ago; what else was leased here is nobody's.
-        let freed = tx.lease_expire("", now).await?;
         tx.commit().await?;
-        Ok::<_, StoreError>(freed)
+        // What is at work here was extended a moment ago; what else was leased here is nobody's.
+        reclaim(app).await
     };
     match outcome.await {
         Ok(0) => {}
@@ -521,7 +432,9 @@ pub async fn tidy_up(app: &App) {
 
 #[cfg(test)]
 mod tests {
+    use super::outcome::state_after;
     use super::*;
+    use agenstack_core::event::{EventState, MAX_ATTEMPTS};
 
     #[tokio::test]
     async fn a_handler_that_panics_fails_its_row_which_is_tried_again_and_given_up_at_last() {
@@ -532,5 +445,6 @@ mod tests {
         assert_eq!(state_after(&error, MAX_ATTEMPTS - 1), EventState::Failed);
         assert_eq!(state_after(&error, MAX_ATTEMPTS), EventState::Dead);
         assert!(apart(async { Ok(()) }).await.is_ok());
+        assert_eq!(state_after(&ended_with_its_process(), 1), EventState::Dead);
     }
 }

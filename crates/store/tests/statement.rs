@@ -170,8 +170,10 @@ fn the_statements_that_cross_tenants_are_these() {
     QUEUE_DUE
     EVENT_LEASE_EXTEND
     EVENT_LEASE_EXPIRE
+    EVENT_LATER
     JOB_LEASE_EXTEND
     JOB_LEASE_EXPIRE
+    JOB_LATER
     EVENT_LEASE_RETURN
     JOB_LEASE_RETURN
     JOB_KIND

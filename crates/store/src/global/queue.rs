@@ -5,7 +5,7 @@
 //!
 //! The rank is when a row's turn comes: when it is due, or later if its organization has queued more than its share
 //! before it (`Incoming::rank`). An organization that has all the places it may have is named by the caller and passed
-//! over; what of it stands in front is put back by a minute, so that nobody reads past it again and again.
+//! over; what of it stands in front is put back by a minute while others wait, so that nobody reads past it again and again.
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
@@ -39,7 +39,7 @@ macro_rules! lease {
                 ) w ON w.organization_id = e.organization_id AND w.id = e.id
                 WHERE w.place <= $5 AND e.state = '", $class, "'
                 ORDER BY w.rank, w.id LIMIT $4 ", $lock, ")
-             RETURNING organization_id, id, attempts"
+             RETURNING organization_id, id, attempts, expired"
         )
     };
     (sqlite $table:literal, $class:literal, $and:literal) => {
@@ -121,11 +121,13 @@ statements! { Global;
     QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
         ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
     EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
-    EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
+    EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
+        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
+    EVENT_LATER = "UPDATE events SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
     JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE state = 'running' AND lease_token = $1";
-    JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2";
+    JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
+        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
+    JOB_LATER = "UPDATE jobs SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
     EVENT_LEASE_RETURN = "UPDATE events SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
             next_at = $2, rank = $2, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease_token = $1";
@@ -228,6 +230,8 @@ pub struct Leased {
     pub id: String,
     /// Which attempt this is, from 1.
     pub attempts: i64,
+    /// How many times in a row its lease ran out before.
+    pub expired: i64,
 }
 
 impl GlobalTx {
@@ -243,33 +247,33 @@ impl GlobalTx {
         until: Timestamp,
     ) -> Result<Vec<Leased>, StoreError> {
         let Wanted { queue, attempt, limit, each, busy } = wanted;
-        if !busy.is_empty() {
-            self.put_back(queue, attempt, now, busy).await?;
-        }
         let (sqlite, postgres) = match (queue, attempt) {
             (Queue::Events, Attempt::First) => (EVENT_FIRST_SQLITE, EVENT_FIRST_POSTGRES),
             (Queue::Events, Attempt::Again) => (EVENT_AGAIN_SQLITE, EVENT_AGAIN_POSTGRES),
             (Queue::Jobs, Attempt::First) => (JOB_FIRST_SQLITE, JOB_FIRST_POSTGRES),
             (Queue::Jobs, Attempt::Again) => (JOB_AGAIN_SQLITE, JOB_AGAIN_POSTGRES),
         };
-        let (now, until, look) = (now.millis(), until.millis(), limit.saturating_mul(LOOK));
-        let mut rows: Vec<(String, String, i64)> = match &mut self.conn {
+        let (at, until, look) = (now.millis(), until.millis(), limit.saturating_mul(LOOK));
+        let mut rows: Vec<(String, String, i64, i64)> = match &mut self.conn {
             Conn::Sqlite(c) => {
-                let leased = sqlx::query_as(sqlite).bind(now).bind(until).bind(token).bind(limit).bind(each);
+                let leased = sqlx::query_as(sqlite).bind(at).bind(until).bind(token).bind(limit).bind(each);
                 leased.bind(json(busy)).bind(look).fetch_all(&mut **c).await?
             }
             Conn::Postgres(c) => {
-                let leased =
-                    sqlx::query_as(postgres).bind(now).bind(until).bind(token).bind(limit).bind(each);
+                let leased = sqlx::query_as(postgres).bind(at).bind(until).bind(token).bind(limit).bind(each);
                 leased.bind(texts(busy)).bind(look).fetch_all(&mut **c).await?
             }
         };
+        // Who reads past them comes again soon; if nobody else waits, it is not worth a write.
+        if !busy.is_empty() && !rows.is_empty() {
+            self.put_back(queue, attempt, now, busy).await?;
+        }
         rows.sort_by(|a, b| a.1.cmp(&b.1));
         rows.into_iter()
-            .map(|(org, id, attempts)| {
+            .map(|(org, id, attempts, expired)| {
                 let org = OrgId::parse(&org)
                     .ok_or(StoreError::Corrupt { table: "events", column: "organization_id" })?;
-                Ok(Leased { queued_for: QueuedFor::row(org.clone()), org, id, attempts })
+                Ok(Leased { queued_for: QueuedFor::row(org.clone()), org, id, attempts, expired })
             })
             .collect()
     }
@@ -331,13 +335,28 @@ impl GlobalTx {
     }
 
     /// Frees rows whose holder let the lease run out: it died, or hangs. The caller's own, under `token`, are left
-    /// alone: it knows that it is at work on them.
+    /// alone: it knows that it is at work on them. `again` says when a row is due whose lease ran out so many times in a row.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn lease_expire(&mut self, token: &str, now: Timestamp) -> Result<u64, StoreError> {
-        Ok(execute!(self, EVENT_LEASE_EXPIRE, now.millis(), token)?
-            + execute!(self, JOB_LEASE_EXPIRE, now.millis(), token)?)
+    pub async fn lease_expire(
+        &mut self,
+        token: &str,
+        now: Timestamp,
+        again: impl Fn(i64) -> Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (at, mut freed) = (now.millis(), 0);
+        for (expire, later) in [(EVENT_LEASE_EXPIRE, EVENT_LATER), (JOB_LEASE_EXPIRE, JOB_LATER)] {
+            let rows = rows!(fetch_all, self, (String, String, i64), expire, at, token)?;
+            for (org, id, expired) in rows {
+                freed += 1;
+                let due = again(expired);
+                if due > now {
+                    execute!(self, later, org.as_str(), id.as_str(), due.millis())?;
+                }
+            }
+        }
+        Ok(freed)
     }
 
     /// Hands leases back unused, at shutdown.

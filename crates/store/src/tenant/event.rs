@@ -75,12 +75,12 @@ statements! { Tenant;
     // A row that waits no more has no other use of when it is due.
     EVENT_DONE = "UPDATE events SET state = 'done', done_at = $4, next_at = $5, lease = NULL, lease_token = NULL, last_error = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    EVENT_FAILED = "UPDATE events SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
+    EVENT_FAILED = "UPDATE events SET state = $4, expired = 0, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    EVENT_PUT_OFF = "UPDATE events SET state = 'failed', attempts = attempts - 1, next_at = $4, rank = $4, last_error = $5,
+    EVENT_PUT_OFF = "UPDATE events SET state = 'failed', attempts = attempts - 1, expired = 0, next_at = $4, rank = $4, last_error = $5,
             lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, next_at = $3, rank = $3, done_at = NULL
+    EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, expired = 0, next_at = $3, rank = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
     EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
     EVENT_CANCEL = concat!("UPDATE events SET state = 'dead', last_error = $4, next_at = $5 WHERE ", cancelled!());

@@ -11,9 +11,9 @@ statements! { Tenant;
     JOB_ADD = "INSERT INTO jobs (organization_id, id, kind, subject, order_key, state, attempts, next_at, rank, created_at)
         VALUES ($1, $2, $3, $4, $5, 'pending', 0, $7, $7, $6)";
     JOB_DONE = "DELETE FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    JOB_FAILED = "UPDATE jobs SET state = $4, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
+    JOB_FAILED = "UPDATE jobs SET state = $4, expired = 0, next_at = $5, rank = $5, last_error = $6, lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    JOB_PUT_OFF = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, next_at = $4, rank = $4, last_error = $5,
+    JOB_PUT_OFF = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, expired = 0, next_at = $4, rank = $4, last_error = $5,
             lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     JOB_WAKE = "UPDATE jobs SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";

@@ -211,7 +211,7 @@ both_databases! {
             assert!(lost(shop.failed(store, queue, &row, "u", w.now()).await));
             // The holder hangs, its lease runs out, another takes over: the first may end nothing any more.
             let late = w.now().plus_secs(60);
-            assert_eq!(leases!(store, lease_expire("u", late)), 1);
+            assert_eq!(leases!(store, lease_expire("u", late, |_| late)), 1);
             assert!(lost(shop.done(&w, store, queue, &row, "t").await), "nobody's");
             assert_eq!(ids(&lease(store, queue, "u", late, 1).await), [&row]);
             assert!(lost(shop.done(&w, store, queue, &row, "t").await), "another's");
@@ -229,16 +229,45 @@ both_databases! {
             shop.queue(&w, store, queue, "a").await;
             lease(store, queue, "t", now, 1).await;
         }
-        assert_eq!(leases!(store, lease_expire("u", now.plus_millis(59_999))), 0);
-        assert_eq!(leases!(store, lease_expire("t", now.plus_secs(60))), 0, "its own");
+        assert_eq!(leases!(store, lease_expire("u", now.plus_millis(59_999), |_| now.plus_millis(59_999))), 0);
+        assert_eq!(leases!(store, lease_expire("t", now.plus_secs(60), |_| now.plus_secs(60))), 0, "its own");
         assert_eq!(leases!(store, lease_extend("u", now.plus_secs(120))), 0, "another's");
         assert_eq!(leases!(store, lease_extend("t", now.plus_secs(120))), 2, "in both queues");
-        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(60))), 0);
-        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(120))), 2);
+        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(60), |_| now.plus_secs(60))), 0);
+        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(120), |_| now.plus_secs(120))), 2);
         assert_eq!(leases!(store, lease_extend("t", now.plus_secs(999))), 0, "gone");
         for queue in QUEUES {
             let again = lease(store, queue, "u", now.plus_secs(120), 9).await;
             assert_eq!(again.iter().map(|l| l.attempts).collect::<Vec<_>>(), [2], "a lost attempt counts");
+        }
+    }
+
+    async fn a_lease_that_runs_out_is_counted_in_a_row_and_waits_as_long_as_it_is_told(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let shop = Shop::new(&w, store, "lark").await;
+        for queue in QUEUES {
+            let row = shop.queue(&w, store, queue, "a").await;
+            let mut now = w.now();
+            for expired in 0..3 {
+                let leased = lease(store, queue, "t", now, 9).await;
+                assert_eq!((leased[0].attempts, leased[0].expired), (expired + 1, expired));
+                now = now.plus_secs(60);
+                assert_eq!(leases!(store, lease_expire("u", now, |times| now.plus_secs(times))), 1);
+                assert!(lease(store, queue, "t", now.plus_secs(expired), 9).await.is_empty(), "later each time");
+                now = now.plus_secs(expired + 1);
+            }
+            // Handed back it is as before; an attempt whose end was heard of begins the row anew.
+            lease(store, queue, "t", now, 9).await;
+            assert_eq!(leases!(store, lease_return("t", now)), 1);
+            assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 3);
+            shop.failed(store, queue, &row, "t", now).await.unwrap();
+            assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 0);
+            now = now.plus_secs(60);
+            assert_eq!(leases!(store, lease_expire("u", now, |_| now)), 1);
+            assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 1);
+            shop.put_off(store, queue, &row, "t", now).await.unwrap();
+            assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 0);
+            shop.done(&w, store, queue, &row, "t").await.unwrap();
         }
     }
 

@@ -5,7 +5,10 @@ use super::ledger::{change, rows};
 use super::tell;
 use crate::scene::{LARK, Scene, Tenant};
 use crate::wire::{self, delivery, message, messenger_signed, meta_signature};
+use agenstack_app::worker;
+use agenstack_core::clock::Clock;
 use agenstack_store::both_databases;
+use agenstack_store::global::queue::{Attempt, Queue, Wanted};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -79,6 +82,27 @@ async fn writes(scene: &Scene, psid: &str, mid: &str) -> u16 {
 async fn is_there(scene: &Scene, mid: &str) -> bool {
     let sql = format!("SELECT external_id, '', CAST(0 AS BIGINT) FROM messages WHERE external_id = '{mid}'");
     rows(&scene.db.store, &sql).await.len() == 1
+}
+
+/// A process takes what is due first in a queue, and is never heard of again.
+async fn dies_over(scene: &Scene, queue: Queue) {
+    scene.pass_time(60);
+    let now = scene.clock.now();
+    let mut tx = scene.db.store.global().await.unwrap();
+    let mut taken = 0;
+    for attempt in [Attempt::First, Attempt::Again] {
+        let wanted = Wanted { queue, attempt, limit: 1, each: 1, busy: &[] };
+        taken += tx
+            .lease(wanted, "a process that died", now, now.plus_secs(worker::LEASE_SECS))
+            .await
+            .unwrap()
+            .len();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(taken, 1, "one line of work, of which the first is due");
+    assert_eq!(worker::reclaim(&scene.running.app).await.unwrap(), 0, "it may still be at work");
+    scene.pass_time(worker::LEASE_SECS);
+    assert_eq!(worker::reclaim(&scene.running.app).await.unwrap(), 1);
 }
 
 both_databases! {
@@ -169,5 +193,40 @@ both_databases! {
         for mid in ["m_2", "m_3"] {
             assert!(is_there(&scene, mid).await, "{mid}");
         }
+    }
+
+    async fn what_ends_its_process_each_time_is_dead_after_five_and_what_comes_after_it_goes_on(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let v = scene.connected("V", LARK).await;
+        for mid in ["m_1", "m_2"] {
+            assert_eq!(writes(&scene, "7000000000000001", mid).await, 200);
+        }
+        for n in 1..=5 {
+            assert_eq!(event(&v, "m_1").await["attempts"], n - 1);
+            dies_over(&scene, Queue::Events).await;
+        }
+        scene.pass_time(60);
+        scene.settle().await;
+        let told = event(&v, "m_1").await;
+        assert_eq!((&told["state"], &told["attempts"]), (&json!("dead"), &json!(6)), "{told}");
+        assert!(told["last_error"].as_str().unwrap().contains("ended together with the process"), "{told}");
+        assert!(!is_there(&scene, "m_1").await && is_there(&scene, "m_2").await);
+
+        // An answer that nobody could send says so.
+        let conversation = v.conversation().await;
+        let path = v.api(&format!("/conversations/{conversation}/messages"));
+        assert_eq!(v.browser.post(&path, json!({"text": "Hello."})).await.status, 201);
+        for _ in 0..5 {
+            dies_over(&scene, Queue::Jobs).await;
+        }
+        scene.pass_time(60);
+        scene.settle().await;
+        let last = v.messages(&conversation).await.pop().unwrap();
+        assert_eq!((last.1.as_str(), last.2.as_str()), ("Hello.", "failed"));
+        // A person who knows better may have the event handled again.
+        let again = v.api(&format!("/events/{}/replay", told["id"].as_str().unwrap()));
+        assert!(v.browser.post(&again, json!({})).await.status.is_success());
+        scene.settle().await;
+        assert!(is_there(&scene, "m_1").await);
     }
 }

@@ -7,6 +7,7 @@
 use crate::commit::{Delivery, NotCommitted};
 use crate::error::AppError;
 use crate::lookup::Unknown;
+use crate::reach::SUSPICIOUS;
 use crate::trace::Arrival;
 use crate::{App, handle, new_id};
 use agenstack_core::clock::Timestamp;
@@ -58,6 +59,9 @@ pub enum Refused {
     /// The operator has not set the provider up.
     #[error("the provider is not set up")]
     NotSetUp,
+    /// The database cannot be reached; the provider shall come again.
+    #[error("the database cannot be reached")]
+    Away,
     /// Too much waits to be committed; the provider shall come again.
     #[error("too many deliveries wait")]
     Busy,
@@ -107,7 +111,7 @@ struct Part<'a> {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
-    app.metrics().delivered(Provider::Shopify, in_time(from_shopify(app, ctx, headers, body)).await)
+    app.metrics().delivered(Provider::Shopify, in_time(app, from_shopify(app, ctx, headers, body)).await)
 }
 
 async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
@@ -159,7 +163,7 @@ fn order_key(topic: &str, body: &Value, shop: &str) -> String {
 /// # Errors
 /// [`Refused`] says what to answer.
 pub async fn messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
-    app.metrics().delivered(Provider::Messenger, in_time(from_messenger(app, ctx, headers, body)).await)
+    app.metrics().delivered(Provider::Messenger, in_time(app, from_messenger(app, ctx, headers, body)).await)
 }
 
 async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) -> Result<Accepted, Refused> {
@@ -210,8 +214,10 @@ pub async fn kustomer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Accepted, Refused> {
-    app.metrics()
-        .delivered(Provider::Kustomer, in_time(from_kustomer(app, ctx, integration, headers, body)).await)
+    app.metrics().delivered(
+        Provider::Kustomer,
+        in_time(app, from_kustomer(app, ctx, integration, headers, body)).await,
+    )
 }
 
 async fn from_kustomer(
@@ -273,9 +279,33 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A signed body is known again for this long, and for up to twice as long (`shopify.md` 2.3).
 const WINDOW_SECS: i64 = 86_400;
 
-/// What is not done in time comes again; what is committed after that was committed, and is there already then.
-async fn in_time(accepting: impl Future<Output = Result<Accepted, Refused>>) -> Result<Accepted, Refused> {
-    tokio::time::timeout(PATIENCE, accepting).await.unwrap_or(Err(Refused::Busy))
+/// What is not done in time comes again; what is committed after that was committed, and is there already then. While the
+/// database is away nobody waits for it; a signature that can be checked without it is checked first all the same.
+async fn in_time(
+    app: &App,
+    accepting: impl Future<Output = Result<Accepted, Refused>>,
+) -> Result<Accepted, Refused> {
+    let reach = app.reach();
+    let away = async {
+        tokio::select! {
+            () = reach.away() => {}
+            () = async {
+                loop {
+                    tokio::time::sleep(SUSPICIOUS).await;
+                    reach.suspect();
+                }
+            } => {}
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = tokio::time::timeout(PATIENCE, accepting) => outcome.unwrap_or(Err(Refused::Busy)),
+        () = away => Err(Refused::Away),
+    };
+    if matches!(outcome, Err(Refused::Unavailable(_) | Refused::NotCommitted(_))) {
+        reach.suspect();
+    }
+    outcome
 }
 
 /// Commits the parts, each for the owner of its account, and wakes the worker. All or nothing.
@@ -329,6 +359,10 @@ async fn accept(
         }
         let unrouted = delivery.unrouted.len();
         arrival.routed();
+        if app.reach().is_away() {
+            // It would only lie there: whoever brought it is told to come again.
+            return Err(Refused::Away);
+        }
         let committed = app.committer().commit(delivery).await.map_err(|e| match e {
             NotCommitted::Full => Refused::Busy,
             NotCommitted::Store(error) => Refused::NotCommitted(error),

@@ -35,6 +35,7 @@ mod outgoing;
 pub mod password;
 pub mod privacy;
 pub mod pulse;
+mod reach;
 pub mod renewal;
 pub mod replay;
 pub mod reset;
@@ -149,6 +150,7 @@ struct Inner {
     committer: commit::Committer,
     routes: Arc<routing::Routes>,
     lookup: lookup::Lookup,
+    reach: reach::Reach,
     shares: share::Shares,
 }
 
@@ -165,6 +167,7 @@ impl App {
         let metrics = Arc::new(metric::Metrics::new());
         let (calls, counted) = (&parts.providers.calls, metrics.clone());
         calls.watch(move |provider, outcome, took| counted.called(provider, outcome, took));
+        let reach = reach::Reach::new(parts.store.clone());
         let committer = commit::Committer::start(parts.store.clone(), parts.clock.clone(), metrics.clone());
         let lookup = lookup::Lookup::start(&parts.store, &keyring, &routes);
         Self(Arc::new(Inner {
@@ -175,6 +178,7 @@ impl App {
             committer,
             routes,
             lookup,
+            reach,
             shares: share::Shares::new(),
             outgoing: outgoing::Outgoing::new(parts.clock.clone(), parts.entropy.clone()),
             clock: parts.clock,
@@ -290,6 +294,9 @@ impl App {
     }
     pub(crate) fn retention(&self) -> retention::Retention {
         self.0.retention
+    }
+    pub(crate) fn reach(&self) -> &reach::Reach {
+        &self.0.reach
     }
     pub(crate) fn committer(&self) -> &commit::Committer {
         &self.0.committer

@@ -301,7 +301,9 @@ impl Metrics {
             Err(Refused::Malformed) => add(Webhook::Malformed, 1),
             Err(Refused::NotSetUp) => add(Webhook::NotSetUp, 1),
             Err(Refused::Busy) => add(Webhook::Busy, 1),
-            Err(Refused::Unavailable(_) | Refused::NotCommitted(_)) => add(Webhook::Unavailable, 1),
+            Err(Refused::Unavailable(_) | Refused::NotCommitted(_) | Refused::Away) => {
+                add(Webhook::Unavailable, 1)
+            }
         }
         outcome
     }

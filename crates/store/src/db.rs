@@ -13,7 +13,7 @@ use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -262,6 +262,24 @@ impl Store {
             Pools::Postgres(pool) => {
                 Ok(Some(Timestamp::from_millis(sqlx::query_scalar(CLOCK).fetch_one(pool).await?)))
             }
+        }
+    }
+
+    /// Whether the database's server answers to a connection of its own within that time. An embedded one is always there.
+    pub async fn reachable(&self, patience: Duration) -> bool {
+        /// Neither at its start nor at its end does PostgreSQL take anybody.
+        const NOT_NOW: &str = "57P03";
+        let Pools::Postgres(pool) = &self.pools else { return true };
+        let options = pool.connect_options();
+        match tokio::time::timeout(patience, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
+                // It was there, however it takes leave.
+                let _ = connection.close().await;
+                true
+            }
+            // It has no place for one more, or does not like us any more: all the same it answers.
+            Ok(Err(sqlx::Error::Database(error))) => error.code().as_deref() != Some(NOT_NOW),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 

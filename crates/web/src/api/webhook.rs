@@ -37,6 +37,13 @@ fn answer(ctx: &Ctx, outcome: Result<Accepted, Refused>) -> Response {
             tracing::warn!(request.id = %ctx.request, "a delivery was refused because too many wait");
             (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is coming in; deliver it again.", Some(1))
         }
+        // Told once in the log, when it was found out: by the thousand it would fill the disk.
+        Err(Refused::Away) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "It could not be stored just now; deliver it again.",
+            Some(5),
+        ),
         Err(Refused::NotCommitted(error)) => {
             tracing::error!(request.id = %ctx.request, error = ?error, "a delivery could not be committed");
             (

@@ -87,8 +87,14 @@ async fn a_database_that_is_restarted_killed_read_only_or_ends_its_sessions_cost
             let usual = outage.ledger().more(SOME).await;
             outage.ledger().measure();
             outage.cluster.end(end).await;
+            // By then it is known that the database is away, and nobody waits for it any more.
+            outage.ledger().more_refusals(LINES).await;
+            outage.ledger().measure();
             // Away until so many were told to come again, a different number each time.
             outage.ledger().more_refusals(20 + dice.below(40)).await;
+            let (p99, slowest) = outage.ledger().answers();
+            tell(&format!("{end:?}: refused while it is known, 99% {p99:?}, slowest {slowest:?}"));
+            assert!(p99 < Duration::from_secs(1), "{p99:?}");
             outage.cluster.start().await;
             outage.is_back(&format!("{end:?}"), usual).await;
         }
@@ -123,6 +129,14 @@ async fn a_slow_database_is_answered_for_before_the_provider_hangs_up() {
     let way = Slow::to(cluster.port()).await;
     let url = cluster.url_at(way.port);
     let mut outage = Outage::begin(cluster, &url).await;
+    // Busy for longer than it takes to suspect that it is away: it is looked at, found to be there, and nobody is refused.
+    let refusals = outage.ledger().refusals();
+    outage
+        .cluster
+        .say("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.8); COMMIT")
+        .await;
+    outage.ledger().more(SOME).await;
+    assert_eq!(outage.ledger().refusals(), refusals);
     for _ in 0..rounds {
         for (n, millis) in [50, 500, 5_000].into_iter().enumerate() {
             let usual = outage.ledger().more(SOME).await;

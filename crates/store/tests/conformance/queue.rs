@@ -363,15 +363,19 @@ both_databases! {
             let wanted = Wanted { queue, attempt: Attempt::First, limit: 9, each: 2, busy: &[] };
             let leased = leases!(store, lease(wanted, "t", now, now.plus_secs(60)));
             assert_eq!(ids(&leased), [&flood[0], &flood[1], &quiet]);
-            let busy = [lark.org.org().clone()];
-            let wanted = Wanted { busy: &busy, ..wanted };
-            assert!(leases!(store, lease(wanted, "t", now, now.plus_secs(60))).is_empty());
-            // What was passed over stands behind others for a minute, and is taken at once when nobody else waits.
-            let late = ash.queue(&w, store, queue, "b").await;
-            let wanted = Wanted { busy: &[], each: 99, limit: 1, ..wanted };
-            assert_eq!(ids(&leases!(store, lease(wanted, "t", now, now))), [&late]);
-            let wanted = Wanted { limit: 99, ..wanted };
-            assert_eq!(leases!(store, lease(wanted, "t", now, now)).len(), 18);
+            let named = [lark.org.org().clone()];
+            let busy = Wanted { busy: &named, ..wanted };
+            assert!(leases!(store, lease(busy, "t", now, now.plus_secs(60))).is_empty());
+            // Nobody else waits: nothing is written, and who was passed over stands where it stood.
+            let next = Wanted { busy: &[], each: 99, limit: 1, ..wanted };
+            assert_eq!(ids(&leases!(store, lease(next, "t", now, now))), [&flood[2]]);
+            // What is passed over while somebody waits stands behind others for a minute, and is taken at once when they do not.
+            let other = ash.queue(&w, store, queue, "b").await;
+            assert_eq!(ids(&leases!(store, lease(busy, "t", now, now))), [&other]);
+            let late = ash.queue(&w, store, queue, "c").await;
+            assert_eq!(ids(&leases!(store, lease(next, "t", now, now))), [&late]);
+            let wanted = Wanted { limit: 99, ..next };
+            assert_eq!(leases!(store, lease(wanted, "t", now, now)).len(), 17);
         }
     }
 

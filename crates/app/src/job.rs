@@ -138,7 +138,7 @@ pub(crate) async fn perform(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Resul
     let subject = app.store().tenant_read(org).await?.job_subject(lease.id, lease.token).await?;
     let Subject::<Job> { job, event } =
         serde_json::from_str(&subject).map_err(|e| AppError::Internal(Box::new(e)))?;
-    let (kind, deed) = (job.kind(), act(app, org, lease, job));
+    let (kind, deed) = (job.kind(), Box::pin(act(app, org, lease, job)));
     trace::worked(app, org.org(), event.as_ref(), "effect", Some(kind), deed).await
 }
 

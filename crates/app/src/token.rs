@@ -98,7 +98,8 @@ where
     F: Fn(SecretString) -> Fut,
     Fut: Future<Output = Result<T, ProviderError>>,
 {
-    let outcome = trace::called(app, it.provider, in_turn(app, org, it, f)).await;
+    // On the heap: many wait within it, each with a copy of what it waits for.
+    let outcome = trace::called(app, it.provider, Box::pin(in_turn(app, org, it, f))).await;
     if let Err(AppError::Provider(e)) = &outcome
         && e.not_asked
     {

@@ -339,7 +339,8 @@ async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token)
         Queue::Events => {
             let id = EventId::parse(id).ok_or(AppError::NotFound)?;
             let lease = handle::Lease { id: &id, token: &token.0, begun: org.now() };
-            let handling = handle::perform(app, org, &lease);
+            // On the heap: it is handed on by value, and without optimisation each hand on the way would keep a copy on the stack.
+            let handling = Box::pin(handle::perform(app, org, &lease));
             trace::worked(app, org.org(), Some(&id), "handle", None, handling).await
         }
         Queue::Jobs => {

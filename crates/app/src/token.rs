@@ -89,7 +89,7 @@ pub async fn connection(
 /// before its time is renewed once and tried again. What the outcome says about the connection is recorded.
 ///
 /// Few are let in at once, none while the provider does not answer, and each call that `f` makes waits for its turn
-/// ([`crate::outgoing`]).
+/// (`crate::outgoing`).
 ///
 /// # Errors
 /// What `f` met, why there is no token, or that the provider is not asked now ([`ProviderError::not_asked`]).

@@ -18,9 +18,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+type Export = (HeaderMap, Vec<u8>);
+
 /// What a collector was sent.
 #[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>);
+struct Sent(Arc<Mutex<Vec<Export>>>);
+
+/// Trace, id, parent and name.
+type Span = (Vec<u8>, Vec<u8>, Vec<u8>, String);
 
 async fn take(State(sent): State<Sent>, headers: HeaderMap, body: Bytes) -> StatusCode {
     sent.0.lock().unwrap().push((headers, body.to_vec()));
@@ -66,8 +71,8 @@ fn within<'a>(messages: &[&'a [u8]], part: u64) -> Vec<&'a [u8]> {
     messages.iter().flat_map(|m| parts(m)).filter(|(n, _)| *n == part).map(|(_, m)| m).collect()
 }
 
-/// The spans of an export: trace, id, parent and name.
-fn spans(export: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>, String)> {
+/// The spans of an export.
+fn spans(export: &[u8]) -> Vec<Span> {
     // resource_spans, scope_spans, spans.
     let all = within(&within(&within(&[export], 1), 2), 2);
     let part = |span: &[u8], n| within(&[span], n).first().map(|b| b.to_vec()).unwrap_or_default();

@@ -5,6 +5,7 @@ mod certificate;
 mod cluster;
 mod disk;
 mod failover;
+mod flood;
 mod full;
 mod kill;
 mod ledger;

@@ -44,7 +44,7 @@ impl Stage {
     pub async fn nodes(&self, n: usize) -> Vec<Node> {
         let mut all = Vec::new();
         for _ in 0..n {
-            all.push(Node::start(self).await);
+            all.push(Node::start(self, None).await);
         }
         all
     }
@@ -53,27 +53,37 @@ impl Stage {
 /// One running node.
 pub struct Node {
     environment: BTreeMap<String, String>,
+    files: Option<usize>,
     http: Client,
     process: Child,
     /// How it is reached.
     pub at: String,
 }
 
-fn spawn(environment: &BTreeMap<String, String>) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
+fn spawn(environment: &BTreeMap<String, String>, files: Option<usize>) -> Child {
+    let program = env!("CARGO_BIN_EXE_agenstack");
+    let mut command = match files {
+        None => Command::new(program),
+        Some(files) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), program]);
+            shell
+        }
+    };
     command.env_clear().envs(environment).arg("serve").stdout(Stdio::piped()).stderr(Stdio::null());
     command.spawn().expect("the program starts")
 }
 
 impl Node {
-    async fn start(stage: &Stage) -> Self {
+    /// Starts one; the system gives it so many open files, if that is told.
+    pub async fn start(stage: &Stage, files: Option<usize>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap();
         drop(listener);
         let mut environment = stage.environment.clone();
         environment.insert("AGENSTACK_LISTEN".into(), listen.to_string());
-        let process = spawn(&environment);
-        let mut node = Self { environment, http: client(), process, at: format!("http://{listen}") };
+        let process = spawn(&environment, files);
+        let mut node = Self { environment, files, http: client(), process, at: format!("http://{listen}") };
         node.until_ready().await;
         node
     }
@@ -104,9 +114,18 @@ impl Node {
     /// Starts it again; gives how long it took until it was ready.
     pub async fn restart(&mut self) -> Duration {
         let began = Instant::now();
-        self.process = spawn(&self.environment);
+        self.process = spawn(&self.environment, self.files);
         self.until_ready().await;
         began.elapsed()
+    }
+
+    /// KiB of memory that it has resident, and files that it has open.
+    pub fn takes(&self) -> (u64, usize) {
+        let of = format!("/proc/{}", self.process.id());
+        let status = std::fs::read_to_string(format!("{of}/status")).expect("it runs, and this is Linux");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        let resident = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+        (resident, std::fs::read_dir(format!("{of}/fd")).expect("it runs").count())
     }
 
     /// Whether the process is still the one that was started.

@@ -16,6 +16,7 @@ mod poison;
 mod power;
 mod proxy;
 mod replay;
+mod stall;
 mod stop;
 mod storm;
 mod tls;

@@ -1,0 +1,259 @@
+//! A provider that takes 29 seconds for one tenant among many: row 7 of the experiments. It holds its share of the worker's places and of
+//! connections, no transaction is open meanwhile, and nobody else waits for it.
+
+use super::ledger::{change, rows};
+use super::node::Stage;
+use super::{tell, times};
+use crate::scene::client;
+use crate::wire::{delivery, message, meta_signature_by};
+use agenstack_core::clock::Timestamp;
+use agenstack_store::Store;
+use agenstack_store::testing::{TestDb, postgres, sqlite};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// The page of the i-th seeded organization has this number plus i.
+const PAGES: usize = 100_000_000_000_000;
+/// The organization whose provider stalls.
+const STALLED: usize = 7;
+/// What its customers send before the others begin.
+const FLOOD: usize = 40;
+/// Places of a worker that one organization may hold, and calls that one connection may have under way.
+const CAP: usize = 4;
+const STALL: Duration = Duration::from_secs(29);
+/// Calls that begin within less than this are under way at the same time: the product gives up after 15 seconds.
+const TOGETHER_MILLIS: i64 = 10_000;
+
+/// A running node, its providers, and customers.
+struct Place {
+    http: Client,
+    stage: Stage,
+    at: String,
+    store: Store,
+    organizations: usize,
+    /// How many messages the others send in a second, whatever becomes of those before.
+    rate: usize,
+}
+
+/// What was seen while the others sent.
+struct Seen {
+    /// From acknowledgement to effect, in milliseconds, sorted.
+    took: Vec<i64>,
+    /// Places that the one that stalls held at most.
+    held: i64,
+}
+
+impl Seen {
+    fn percentile(&self, percent: usize) -> i64 {
+        self.took[(self.took.len() - 1) * percent / 100]
+    }
+
+    fn mean(&self) -> f64 {
+        self.took.iter().sum::<i64>() as f64 / self.took.len() as f64
+    }
+}
+
+impl Place {
+    async fn control(&self, method: Method, path: &str, body: &Value) -> Value {
+        let url = format!("{}/control{path}", self.stage.settings.base_url);
+        let answer = self.http.request(method, url).json(body).send().await.expect("the sandbox answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.expect("the sandbox answers in JSON")
+    }
+
+    /// What the customers of all pages but one meet: an answer like any other, that changes nothing. Those of the one meet none
+    /// for a while, whatever is asked.
+    async fn arrange(&self) {
+        let ours = (0..FLOOD).map(psid).chain([page(STALLED)]);
+        for account in ours {
+            let stall = json!({"provider": "meta", "account": account, "times": 1_000_000, "hold_ms": STALL.as_millis() as u64});
+            self.control(Method::POST, "/faults", &stall).await;
+        }
+        let gone = json!({"provider": "meta", "status": 400, "times": 1_000_000,
+            "body": {"error": {"code": 551, "message": "This person isn't available right now."}}});
+        self.control(Method::POST, "/faults", &gone).await;
+    }
+
+    /// When calls for the organization that stalls began, in order.
+    async fn stalled(&self) -> Vec<i64> {
+        let all = self.control(Method::GET, "/received?provider=meta", &Value::Null).await;
+        let text = |call: &Value, name: &str| call[name].as_str().expect("each call has it").to_owned();
+        let is_ours = |account: &str| account == page(STALLED) || (0..FLOOD).any(|n| psid(n) == account);
+        let calls = all.as_array().expect("a list").iter().filter(|call| is_ours(&text(call, "account")));
+        let at = |call| Timestamp::parse_rfc3339(&text(call, "at")).expect("a time").millis();
+        let mut all: Vec<i64> = calls.map(at).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// A customer writes; again, if it is told to come again.
+    async fn write(&self, organization: usize, psid: &str, mid: &str) {
+        let page = page(organization);
+        let body = delivery(&page, &[message(&page, psid, mid, mid)]).to_string();
+        let (name, signature) = meta_signature_by(&self.stage.settings.meta_app_secret, &body);
+        let mut again = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            again.tick().await;
+            let request =
+                self.http.post(format!("{}/api/webhooks/messenger", self.at)).header(name, &signature);
+            let status = request.body(body.clone()).send().await.expect("the node answers").status();
+            // A debug build beside others may not be done in the time that a provider waits.
+            if status != 503 {
+                return assert_eq!(status, 200, "{mid}");
+            }
+        }
+    }
+
+    /// Customers of the organization that stalls write.
+    async fn flood(&self) {
+        for n in 0..FLOOD {
+            self.write(STALLED, &psid(n), &format!("flood_{n}")).await;
+        }
+    }
+
+    /// The rows of the organization that stalls which run, and those that run or wait.
+    async fn its_rows(&self) -> (i64, i64) {
+        let sql = format!(
+            "SELECT q.state, '', CAST(COUNT(*) AS BIGINT) FROM integrations i JOIN (SELECT organization_id, state FROM events
+                UNION ALL SELECT organization_id, state FROM jobs) q ON q.organization_id = i.organization_id
+             WHERE i.external_id = '{}' AND q.state IN ('pending', 'failed', 'running') GROUP BY q.state",
+            page(STALLED)
+        );
+        let all = rows(&self.store, &sql).await;
+        let running = all.iter().filter(|row| row.0 == "running").map(|row| row.2).sum();
+        (running, all.iter().map(|row| row.2).sum())
+    }
+
+    /// Watches how many places the organization that stalls holds, until it is told to end.
+    async fn most_held(self: Arc<Self>, mut over: oneshot::Receiver<()>) -> i64 {
+        let (mut tick, mut most) = (tokio::time::interval(Duration::from_millis(50)), 0);
+        while over.try_recv().is_err() {
+            tick.tick().await;
+            most = most.max(self.its_rows().await.0);
+        }
+        most
+    }
+
+    /// Each of the others sends a message, at an even pace, and all of them are done.
+    async fn round(self: &Arc<Self>, number: usize) -> Seen {
+        let (end, over) = oneshot::channel();
+        let watch = tokio::spawn(self.clone().most_held(over));
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / self.rate as u32);
+        let mut sent = JoinSet::new();
+        for organization in (1..=self.organizations).filter(|i| *i != STALLED) {
+            pace.tick().await;
+            let place = self.clone();
+            let (mid, psid) =
+                (format!("round{number}_{organization}"), format!("8{number}{organization:05}"));
+            sent.spawn(async move { place.write(organization, &psid, &mid).await });
+        }
+        let expected = sent.len();
+        sent.join_all().await;
+        let (mut tick, began) = (tokio::time::interval(Duration::from_millis(200)), Instant::now());
+        let of_this = format!("FROM events WHERE external_id LIKE 'round{number}_%' AND state = 'done'");
+        loop {
+            tick.tick().await;
+            let done =
+                rows(&self.store, &format!("SELECT '', '', CAST(COUNT(*) AS BIGINT) {of_this}")).await[0].2;
+            if done == expected as i64 {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(90), "{done} of {expected} are done");
+        }
+        end.send(()).expect("it watches");
+        let held = watch.await.expect("it ends");
+        let took = rows(&self.store, &format!("SELECT '', '', done_at - received_at {of_this}")).await;
+        let mut took: Vec<i64> = took.into_iter().map(|row| row.2).collect();
+        took.sort_unstable();
+        Seen { took, held }
+    }
+
+    /// While calls are under way and nothing else is, no session of the product stands in a transaction.
+    async fn nobody_stands_in_a_transaction(&self) {
+        if self.store.postgres().is_none() {
+            return;
+        }
+        const STANDING: &str = "SELECT '', '', COUNT(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        // One that looks for work may be seen in between; what waits for a provider would stand there all the time.
+        let (mut tick, began) = (tokio::time::interval(Duration::from_millis(20)), Instant::now());
+        while rows(&self.store, STANDING).await[0].2 > 0 {
+            tick.tick().await;
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "a transaction is open while a provider is asked"
+            );
+        }
+    }
+}
+
+fn page(organization: usize) -> String {
+    (PAGES + organization).to_string()
+}
+
+/// A customer of the organization that stalls.
+fn psid(n: usize) -> String {
+    format!("9{n:010}")
+}
+
+async fn stalls(db: TestDb) {
+    let organizations = times("AGENSTACK_TEST_ORGANIZATIONS", 50);
+    let rate = times("AGENSTACK_TEST_RATE", 10);
+    let stage = Stage::new(&db.url, organizations).await;
+    // Nobody looks after connections whose tokens nobody gave.
+    change(&db.store, "UPDATE integrations SET probed_at = 99999999999999").await;
+    let node = stage.nodes(1).await.remove(0);
+    let (at, store) = (node.at.clone(), db.store.clone());
+    let place = Arc::new(Place { http: client(), stage, at, store, organizations, rate });
+    place.arrange().await;
+    place.round(0).await;
+    let without = place.round(1).await;
+
+    place.flood().await;
+    let (mut tick, began) = (tokio::time::interval(Duration::from_millis(50)), Instant::now());
+    while place.stalled().await.len() < CAP {
+        tick.tick().await;
+        assert!(began.elapsed() < Duration::from_secs(60), "it never had as many calls under way as it may");
+    }
+    place.nobody_stands_in_a_transaction().await;
+    let with = place.round(2).await;
+    let (_, waiting) = place.its_rows().await;
+    let calls = place.stalled().await;
+
+    let figures = |seen: &Seen| (seen.percentile(50), seen.percentile(99), seen.mean());
+    let growth =
+        |percent| 100.0 * (with.percentile(percent) as f64 / without.percentile(percent) as f64 - 1.0);
+    tell(&format!(
+        "{}: {} events of {organizations} organizations, {rate} in a second, from acknowledgement to effect (median, 99%, mean): \
+         {:?} ms without and {:?} ms with a provider that takes {STALL:?} for one; grown by {:.1}%, {:.1}% and {:.1}%; that one held {} \
+         places at most, {} calls were begun for it, {waiting} of its rows are not done",
+        db.store.kind(),
+        with.took.len(),
+        figures(&without),
+        figures(&with),
+        growth(50),
+        growth(99),
+        100.0 * (with.mean() / without.mean() - 1.0),
+        with.held,
+        calls.len(),
+    ));
+    assert!(waiting > 0, "the others were done while it still hangs");
+    assert!(with.held <= CAP as i64, "it held {} places", with.held);
+    let together = calls.windows(CAP + 1).find(|w| w[CAP] - w[0] < TOGETHER_MILLIS);
+    assert_eq!(together, None, "more than {CAP} calls under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_takes_29_seconds_for_one_of_many_holds_its_share_and_nobody_else_waits_on_sqlite() {
+    stalls(sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_takes_29_seconds_for_one_of_many_holds_its_share_and_nobody_else_waits_on_postgres()
+{
+    stalls(postgres().await).await;
+}

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -203,12 +203,24 @@ pub struct Running {
     saying: JoinHandle<()>,
 }
 
+/// Connections that the system keeps for us until we take them, if it is allowed to (`net.core.somaxconn`). The usual 128 are
+/// fewer than come at once when a sale begins, and who comes past them has to try again a second later.
+const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart need not wait for the last connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Takes an address, or says which setting changes it.
 ///
 /// # Errors
 /// If it is taken, or not this machine's.
 pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{address} is not free; set {setting}"))
+    listen(address).with_context(|| format!("{address} is not free; set {setting}"))
 }
 
 /// Starts a node on a listener that is bound already.

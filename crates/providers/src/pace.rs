@@ -163,7 +163,7 @@ impl Answer {
             |name| self.header(name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
         let (limit, left) = (number("x-ratelimit-limit")?, number("x-ratelimit-remaining")?);
         let span = number("x-ratelimit-reset")? as i64;
-        let away = self.date().map_or(SPAN_SECS, |date| (span - date).clamp(0, SPAN_SECS));
+        let away = self.date().map_or(SPAN_SECS, |date| span.saturating_sub(date).clamp(0, SPAN_SECS));
         Some(Budget::Calls { limit: limit as u64, left: left as u64, span, reset_secs: away.unsigned_abs() })
     }
 
@@ -238,6 +238,7 @@ mod tests {
         assert_eq!(left("1795521590", noon), calls(1_795_521_590, 0), "it is over");
         assert_eq!(left("1795531617", noon), calls(1_795_531_617, 60));
         assert_eq!(left("1795521617", None), calls(1_795_521_617, 60), "without a clock the whole minute");
+        assert_eq!(left("1e300", Some("Fri, 01 Jan 1960 12:00:00 GMT")), calls(i64::MAX, 60));
         for nonsense in ["", "soon", "-1", "NaN"] {
             assert_eq!(left(nonsense, noon), None, "{nonsense}");
         }

@@ -13,7 +13,9 @@ use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction,
+};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -243,10 +245,14 @@ impl Store {
         sqlx::query("VACUUM").execute(&mut *connection).await?;
         // Writers wait while this waits for readers: not for long.
         sqlx::query("PRAGMA busy_timeout = 1000").execute(&mut *connection).await?;
-        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        let mut emptied = checkpoint(&mut connection).await;
+        if matches!(emptied, Ok((1, ..))) {
+            // A reader that was slow is gone by now.
+            emptied = checkpoint(&mut connection).await;
+        }
         let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());
         sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
-        let (busy, _, _): (i64, i64, i64) = emptied?;
+        let (busy, _, _) = emptied?;
         Ok(busy == 0)
     }
 
@@ -320,6 +326,11 @@ impl Store {
             Pools::Postgres(_) => None,
         }
     }
+}
+
+/// Writes the log back and empties it: whether somebody stood in the way, and how many pages there were and went.
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<(i64, i64, i64), sqlx::Error> {
+    sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await
 }
 
 /// Begins what crosses tenants: under its role, with no organization, for the length of the transaction.

@@ -4,13 +4,13 @@
 //! One task for each process takes what waits, commits it and tells everybody. What waits is bounded: past the bound a
 //! delivery is refused at once and comes again, rather than filling memory.
 
+use crate::group;
 use crate::metric::Metrics;
 use agenstack_core::clock::{Clock, Timestamp};
 use agenstack_core::id::{EventId, IntegrationId};
 use agenstack_store::error::Kind;
 use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::{Held, Store, StoreError};
-use futures::FutureExt;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,14 +90,14 @@ impl Committer {
                         if queue.waiting.is_empty() {
                             held.let_go();
                         }
-                        let Some(batch) = queue.next().await else { break };
+                        let next = group::next(&mut queue.waiting, BATCH, |asked| asked.delivery.len()).await;
+                        let Some(batch) = next else { break };
                         let noted = queue.seen.take(&batch, clock.now());
                         (batch, noted)
                     };
                     let (events, begun) = (batch.iter().map(|a| a.delivery.len()).sum(), Instant::now());
-                    // Were this to panic, its deliveries would come again, and the next would go on.
-                    let committing = commit(&store, &mut held, clock.now(), batch, &noted);
-                    if std::panic::AssertUnwindSafe(committing).catch_unwind().await.is_err() {
+                    // Its deliveries would come again.
+                    if !group::survive(commit(&store, &mut held, clock.now(), batch, &noted)).await {
                         held = Held::default();
                     }
                     metrics.committed(events, begun.elapsed());
@@ -125,22 +125,6 @@ impl Delivery {
     }
 }
 
-impl Queue {
-    /// All that waits, up to a bound; when nothing does, the first that comes. `None` when nothing can come any more.
-    async fn next(&mut self) -> Option<Vec<Asked>> {
-        let first = self.waiting.recv().await?;
-        let mut events = first.delivery.len();
-        let mut batch = vec![first];
-        while events < BATCH
-            && let Ok(next) = self.waiting.try_recv()
-        {
-            events += next.delivery.len();
-            batch.push(next);
-        }
-        Some(batch)
-    }
-}
-
 /// Which connections' last event is to be noted.
 struct Seen {
     /// When each was queued last.
@@ -157,7 +141,8 @@ impl Seen {
 
     /// Those of the batch, and of former ones, that were not noted within the minute, up to a bound.
     fn take(&mut self, batch: &[Asked], now: Timestamp) -> Vec<IntegrationId> {
-        let fresh = |at: &Timestamp| at.plus_millis(NOTED_MILLIS) > now;
+        // What lies ahead is of a clock that was set back since.
+        let fresh = |at: &Timestamp| *at <= now && at.plus_millis(NOTED_MILLIS) > now;
         for a in batch.iter().flat_map(|asked| &asked.delivery.owned) {
             let id = &a.to.integration;
             if self.queue.len() < NOTED && !self.queued.get(id).is_some_and(fresh) {
@@ -172,7 +157,6 @@ impl Seen {
                 self.queued.clear();
             }
         }
-        // Also if the clock was set back.
         self.next = self.next.clamp(now.plus_millis(-SEEN * SEEN_MILLIS), now.plus_millis(SEEN_MILLIS));
         let mut taken = Vec::new();
         while self.next <= now
@@ -262,4 +246,60 @@ async fn together(
         |d: &Delivery| d.owned.iter().map(|a| a.event.id.clone()).filter(|id| new.contains(id)).collect();
     let each = deliveries.iter().zip(unrouted);
     Ok(each.map(|(delivery, unrouted)| Committed { owned: ids(delivery), unrouted }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agenstack_core::ctx::Route;
+    use agenstack_core::entropy::SeededEntropy;
+    use agenstack_core::id::{IdMaker, OrgId};
+    use agenstack_core::integration::Provider;
+    use agenstack_core::sealed::Sealed;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    /// One delivery for each of so many connections.
+    fn asked(connections: &[IntegrationId]) -> Vec<Asked> {
+        let (maker, entropy) = (IdMaker::new(), SeededEntropy::new(1));
+        let one = |integration: &IntegrationId| {
+            let event = Incoming {
+                id: EventId::new(&maker, at(0), &entropy),
+                provider: Provider::Shopify,
+                topic: String::new(),
+                external_id: String::new(),
+                dedup_key: String::new(),
+                order_key: String::new(),
+                payload: Sealed::from_bytes(Vec::new()),
+                received_at: at(0),
+                triggered_at: None,
+                rank: at(0),
+                log_only: true,
+                digests: None,
+            };
+            let org = OrgId::new(&maker, at(0), &entropy);
+            let to = Route { org, integration: integration.clone(), generation: 1 };
+            let delivery =
+                Delivery { owned: vec![Addressed { to, held: false, event }], ..Delivery::default() };
+            Asked { delivery, answer: oneshot::channel().0 }
+        };
+        connections.iter().map(one).collect()
+    }
+
+    #[test]
+    fn connections_are_noted_once_a_minute_in_the_order_of_their_events_and_at_a_pace() {
+        let (maker, entropy) = (IdMaker::new(), SeededEntropy::new(2));
+        let all: Vec<_> = (0..50).map(|_| IntegrationId::new(&maker, at(0), &entropy)).collect();
+        let mut seen = Seen::new(at(0));
+        assert_eq!(seen.take(&asked(&all), at(500)), all[..33], "at once, after a while of nothing");
+        assert!(seen.take(&asked(&all), at(504)).is_empty(), "each takes five milliseconds");
+        assert_eq!(seen.take(&[], at(519)), all[33..36]);
+        assert_eq!(seen.take(&[], at(9_000)), all[36..]);
+        assert!(seen.take(&asked(&all), at(60_499)).is_empty(), "within the minute");
+        assert_eq!(seen.take(&asked(&all[..2]), at(60_500)), all[..2]);
+        assert_eq!(seen.take(&asked(&all[..2]), at(-3_600_000)), [], "the clock was set back");
+        assert_eq!(seen.take(&[], at(-3_600_000 + 10)), all[..2]);
+    }
 }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod event;
 mod farewell;
 pub mod former;
+mod group;
 pub mod handle;
 pub mod home;
 pub mod import;

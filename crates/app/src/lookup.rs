@@ -1,6 +1,7 @@
 //! Whose an account is, looked up for deliveries that arrive together by one question to the database, with the key that seals
 //! for its owner. After a start, and with many organizations, most deliveries have to ask.
 
+use crate::group;
 use crate::keyring::Keyring;
 use crate::routing::Routes;
 use agenstack_core::ctx::Route;
@@ -26,7 +27,7 @@ struct Asked {
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Unknown {
-    /// Too much waits already.
+    /// Too much waits already; it is to be asked again.
     #[error("too many look-ups wait")]
     Full,
     /// The database refused.
@@ -48,18 +49,9 @@ impl Lookup {
                 (store.clone(), keyring.clone(), routes.clone(), waiting.clone());
             tokio::spawn(async move {
                 loop {
-                    let batch = {
-                        let mut waiting = waiting.lock().await;
-                        let Some(first) = waiting.recv().await else { break };
-                        let mut batch = vec![first];
-                        while batch.len() < BATCH
-                            && let Ok(next) = waiting.try_recv()
-                        {
-                            batch.push(next);
-                        }
-                        batch
-                    };
-                    answer(&store, &keyring, &routes, batch).await;
+                    let batch = group::next(&mut *waiting.lock().await, BATCH, |_| 1).await;
+                    let Some(batch) = batch else { break };
+                    group::survive(answer(&store, &keyring, &routes, batch)).await;
                 }
             });
         }
@@ -74,8 +66,8 @@ impl Lookup {
         let (answer, told) = oneshot::channel();
         let asked = Asked { provider, account: account.to_owned(), answer };
         self.0.try_send(asked).map_err(|_| Unknown::Full)?;
-        // The task answers everybody; that it is gone means that it, or the process, has failed.
-        told.await.unwrap_or(Err(Arc::new(StoreError::NotFound("look-up")))).map_err(Unknown::Store)
+        // Everybody is answered; that nobody is there to do so means that the look-up, or the process, has failed.
+        told.await.map_err(|_| Unknown::Full)?.map_err(Unknown::Store)
     }
 }
 

@@ -2,15 +2,20 @@
 
 use agenstack_store::Store;
 use agenstack_store::testing::postgres_empty;
+use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 
 /// The texts of the migrations before, and of, the one that makes events lean.
 fn migrations(dialect: &str) -> (Vec<String>, String) {
     let folder = format!("{}/migrations/{dialect}", env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    let at = files.iter().position(|file| file.to_string_lossy().contains("/0013_lean_events")).unwrap();
-    let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let at = files
+        .iter()
+        .position(|file| file.to_string_lossy().contains("/0013_lean_events"))
+        .expect("the migration");
+    let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).expect("text")).collect();
     (texts[..at].to_vec(), texts[at].clone())
 }
 
@@ -88,6 +93,5 @@ async fn events_that_were_there_before_are_whole_and_known_by_their_digest_on_po
     }
     let rows: Vec<Row> = sqlx::query_as(ROWS).fetch_all(pool).await.unwrap();
     are_whole(&rows);
-    use sha2::{Digest, Sha256};
     assert_eq!(rows[0].10, Sha256::digest("org_a:shopify:one")[..16]);
 }

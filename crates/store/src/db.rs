@@ -27,6 +27,9 @@ const CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
+/// How soon SQLite's log is tried again while another process writes it back.
+const NEXT_TRY: Duration = Duration::from_millis(20);
+
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -246,8 +249,16 @@ impl Store {
         // Writers wait while this waits for readers: not for long.
         sqlx::query("PRAGMA busy_timeout = 1000").execute(&mut *connection).await?;
         let mut emptied = checkpoint(&mut connection).await;
-        if matches!(emptied, Ok((1, ..))) {
-            // A reader that was slow is gone by now.
+        let mut patience = Duration::from_secs(2);
+        while let Ok((1, log, _)) = emptied
+            && !patience.is_zero()
+        {
+            // A reader that was slow is gone by now. Where not even the log's length is known, another process writes it back:
+            // SQLite says that at once, whatever time it is given.
+            let (waited, wait) =
+                if log < 0 { (NEXT_TRY, NEXT_TRY) } else { (Duration::from_secs(1), Duration::ZERO) };
+            patience = patience.saturating_sub(waited);
+            tokio::time::sleep(wait).await;
             emptied = checkpoint(&mut connection).await;
         }
         let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());

@@ -9,7 +9,7 @@ use agenstack_store::error::Kind;
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::testing::{World, postgres_empty, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 fn holds(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|w| w == part)
@@ -152,6 +152,24 @@ both_databases! {
         assert!(db.store.scrub().await.unwrap());
         assert_eq!(left(&files()), 0);
         w.organization(&db.store, "Elm").await;
+    }
+
+    async fn scrubbing_waits_for_another_process_that_writes_the_log_back(db: TestDb) {
+        let w = World::new();
+        if db.store.sqlite().is_none() {
+            return;
+        }
+        let mut other = SqliteConnection::connect(&db.url).await.unwrap();
+        let other = tokio::spawn(async move {
+            loop {
+                sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut other).await.unwrap();
+            }
+        });
+        for _ in 0..20 {
+            w.organization(&db.store, "Lark").await;
+            assert!(db.store.scrub().await.unwrap());
+        }
+        other.abort();
     }
 
     async fn a_closed_store_is_not_available(db: TestDb) {

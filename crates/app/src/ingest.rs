@@ -20,6 +20,7 @@ use agenstack_providers::messenger::MessagingEvent;
 use agenstack_providers::shopify::shop_in_body;
 use agenstack_providers::{SignatureError, json};
 use agenstack_store::global::inbox::{Addressed, Incoming};
+use agenstack_store::global::routing::Owned;
 use agenstack_store::{GlobalTx, StoreError};
 use http::HeaderMap;
 use serde_json::{Value, json as value};
@@ -330,7 +331,7 @@ async fn accept(
         for part in std::mem::take(&mut waiting) {
             if provider == Provider::Shopify && PrivacyKind::parse(&part.topic).is_some() {
                 // It concerns everybody who may still hold something of the shop, each for themselves.
-                let all = app.store().global_read().await?.routes_held(provider, &part.account).await?;
+                let all = Box::pin(held(app, provider, &part.account)).await?;
                 if all.is_empty() {
                     accepted.dropped += 1;
                     tracing::info!("a privacy request of a shop that nobody ever held was dropped");
@@ -403,6 +404,11 @@ async fn accept(
         }
     }
     Ok(accepted)
+}
+
+/// Everybody who has, or had, an account.
+async fn held(app: &App, provider: Provider, account: &str) -> Result<Vec<Owned>, StoreError> {
+    app.store().global_read().await?.routes_held(provider, account).await
 }
 
 /// The owner of an account, as it is remembered or, `anew`, as it is.

@@ -81,14 +81,19 @@ impl Keyring {
 
     /// The key to seal with.
     pub(crate) async fn key(&self, org: &OrgId) -> Result<DataKey, AppError> {
-        let is_new = |made: Timestamp| made.plus_secs(RENEW_SECS) > self.clock.now();
         if let Some((key, made)) = self.newest.get(org)
-            && is_new(made)
+            && self.is_new(made)
         {
             return Ok(key);
         }
+        // On the heap: whoever seals carries what this needs along, and needs it hardly ever.
+        Box::pin(self.look_up(org)).await
+    }
+
+    /// The key to seal with, as it is stored; a new one if it is old.
+    async fn look_up(&self, org: &OrgId) -> Result<DataKey, AppError> {
         let (stored, made) = self.store.global_read().await?.key_newest(org).await?;
-        if !is_new(made) {
+        if !self.is_new(made) {
             match self.renew(org, &stored.id).await {
                 Ok(_) => return self.newest(org).await,
                 // What is to be sealed now can still be sealed with the former one; the next seal tries again.
@@ -96,6 +101,10 @@ impl Keyring {
             }
         }
         self.keep(org, &stored, made)
+    }
+
+    fn is_new(&self, made: Timestamp) -> bool {
+        made.plus_secs(RENEW_SECS) > self.clock.now()
     }
 
     /// The newest key as it is stored now, whatever is remembered.

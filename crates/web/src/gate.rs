@@ -74,13 +74,13 @@ pub(crate) async fn gate(
         return next.run(request).await;
     }
     if access == Access::Operator {
-        return match crate::page::operator::admit(&shared, request).await {
+        return match Box::pin(crate::page::operator::admit(&shared, request)).await {
             Ok(request) => next.run(request).await,
             Err(refused) => refused,
         };
     }
     let is_page = !request.uri().path().starts_with("/api/");
-    match admit(&shared, access, &params, &mut request).await {
+    match Box::pin(admit(&shared, access, &params, &mut request)).await {
         Ok(()) => next.run(request).await,
         // A person who opens a page is asked to log in; a program is told.
         Err(Failure(AppError::Unauthenticated(_)))

@@ -118,8 +118,9 @@ impl Store {
                 .acquire_timeout(ACQUIRE)
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
             let (write, read) = (pool.clone().max_connections(1), pool.max_connections(4));
-            // Pages that events of the last minutes were written to: the next are often written there, too.
-            let written = options.clone().pragma("cache_size", "-32768");
+            // Pages that events of the last minutes were written to: the next are often written there, too. Each commit looks
+            // at all of them.
+            let written = options.clone().pragma("cache_size", "-8192");
             let write = Writer::new(write.connect_with(written).await?);
             let read = read.connect_with(options.clone()).await?;
             Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }

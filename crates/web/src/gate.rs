@@ -70,9 +70,6 @@ pub(crate) async fn gate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if matches!(access, Access::Signed(_)) {
-        return next.run(request).await;
-    }
     if access == Access::Operator {
         return match Box::pin(crate::page::operator::admit(&shared, request)).await {
             Ok(request) => next.run(request).await,
@@ -137,9 +134,9 @@ async fn admit(
         return Ok(());
     }
     match access {
-        Access::Public(_) | Access::Signed(_) => Ok(()),
-        // Let in above, or not at all.
-        Access::Operator => Err(Failure(AppError::NotFound)),
+        Access::Public(_) => Ok(()),
+        // Let in elsewhere, or not at all.
+        Access::Operator | Access::Signed(_) => Err(Failure(AppError::NotFound)),
         Access::SignedIn | Access::Org(_) | Access::OrgInQuery(_) => Err(stranger()),
     }
 }

@@ -53,9 +53,13 @@ macro_rules! routes {
 
         fn handlers(shared: &Shared) -> Vec<(&'static Route, MethodRouter<Shared>)> {
             let list: Vec<MethodRouter<Shared>> = vec![$(routes!(@method $method $handler),)*];
-            let gated = ROUTES.iter().zip(list).map(|(route, handler)| {
-                let gate = from_fn_with_state((shared.clone(), route.access), gate::gate);
-                (route, handler.route_layer(gate))
+            let gated = ROUTES.iter().zip(list).map(|(route, handler)| match route.access {
+                // Nobody is asked who they are: the signature says it.
+                Signed(_) => (route, handler),
+                access => {
+                    let gate = from_fn_with_state((shared.clone(), access), gate::gate);
+                    (route, handler.route_layer(gate))
+                }
             });
             gated.collect()
         }
@@ -204,25 +208,21 @@ pub(crate) fn build(shared: Shared) -> Router {
         }
     }
     let compress = DefaultPredicate::new().and(NotForContentType::new("text/event-stream"));
-    let pages = bounded(pages.fallback(failure::nothing_here), &shared)
-        .layer(CompressionLayer::new().compress_when(compress));
-    pages
-        .merge(bounded(deliveries, &shared))
-        .layer(from_fn_with_state(shared.clone(), security::headers))
-        .layer(from_fn(security::no_trace))
-        .with_state(shared)
-}
-
-/// The bounds of every request, and words for what a layer refuses.
-fn bounded(router: Router<Shared>, shared: &Shared) -> Router<Shared> {
-    router
-        .layer(DefaultBodyLimit::max(FORM_LIMIT))
-        .layer(from_fn_with_state(shared.bodies(), body::bounded))
-        .layer(TimeoutLayer::with_status_code(
+    let compress = CompressionLayer::new().compress_when(compress);
+    // What every answer carries; then the bounds of every request, and words for what a layer refuses. Each `layer` of the
+    // router copies all those below it for every request: a tuple is one of them.
+    let outer =
+        || (from_fn_with_state(shared.clone(), security::headers), from_fn(security::no_trace));
+    let inner = || {
+        let time = TimeoutLayer::with_status_code(
             http::StatusCode::REQUEST_TIMEOUT,
             Duration::from_secs(REQUEST_SECS),
-        ))
-        .layer(from_fn_with_state(shared.clone(), failure::dress))
+        );
+        let room = from_fn_with_state(shared.bodies(), body::bounded);
+        (from_fn_with_state(shared.clone(), failure::dress), time, room, DefaultBodyLimit::max(FORM_LIMIT))
+    };
+    let pages = pages.fallback(failure::nothing_here).layer((outer(), compress, inner()));
+    pages.merge(deliveries.layer((outer(), inner()))).with_state(shared)
 }
 
 #[cfg(test)]

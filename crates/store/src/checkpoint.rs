@@ -1,8 +1,10 @@
 //! SQLite's log is written back into the file by a connection of its own, so that no writer does it while others wait.
 //!
 //! As a rule this stands in nobody's way. A log that is written all the time never comes to its end, though, and would grow
-//! as long as that lasts: past a bound writers wait until the little that is left of it is written back, too.
+//! as long as that lasts: past a bound the one writer waits until the little that is left of it is written back, too, and
+//! begins the log anew. SQLite's own way to that (`RESTART`) makes everybody sleep and ask again, for tens of milliseconds.
 
+use crate::writer::Writer;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 const IDLE: Duration = Duration::from_millis(250);
 /// How often while it is: a little each time, since whoever commits meanwhile waits for the same disk.
 const BUSY: Duration = Duration::from_millis(20);
-/// Pages of the log from which on writers wait for its end: 64 MiB.
+/// Pages of the log from which on the writer waits for its end: 64 MiB.
 const MOST: i64 = 8_192;
 
 /// The task and the way to end it.
@@ -29,7 +31,7 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     /// Begins, on a connection of these options.
-    pub(crate) fn start(options: SqliteConnectOptions) -> Self {
+    pub(crate) fn start(options: SqliteConnectOptions, writer: Writer) -> Self {
         // That it takes long is no news: nobody waits for it.
         let options = options.disable_statement_logging();
         let (end, mut ended) = oneshot::channel();
@@ -45,7 +47,7 @@ impl Checkpoints {
                         Some(open) => open,
                         none => none.insert(options.connect().await?),
                     };
-                    write_back(connection).await
+                    write_back(connection, &writer, before).await
                 };
                 match outcome.await {
                     Ok(log) => {
@@ -80,19 +82,25 @@ impl Checkpoints {
     }
 }
 
-/// Gives how many pages the log has.
-async fn write_back(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let log = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
-    if log >= MOST {
-        // What came in meanwhile is little: writers wait for that only.
-        checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
-        checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)").await?;
+/// Gives how many pages the log has, which were `before` when it was asked last.
+async fn write_back(
+    connection: &mut SqliteConnection,
+    writer: &Writer,
+    before: i64,
+) -> Result<i64, sqlx::Error> {
+    let log = checkpoint(connection).await?;
+    if log >= MOST && log != before {
+        // What came in meanwhile is little; what came in during that, next to nothing.
+        checkpoint(connection).await?;
+        let _nobody_writes = writer.acquire().await?;
+        checkpoint(connection).await?;
     }
     Ok(log)
 }
 
-/// Writes back what it may.
-async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
-    let (_, log, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+/// Writes back what it may, without waiting for anybody.
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let (_, log, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
     Ok(log)
 }

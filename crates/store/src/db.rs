@@ -123,7 +123,8 @@ impl Store {
             let written = options.clone().pragma("cache_size", "-8192");
             let write = Writer::new(write.connect_with(written).await?);
             let read = read.connect_with(options.clone()).await?;
-            Pools::Sqlite { write, read, checkpoints: Checkpoints::start(options) }
+            let checkpoints = Checkpoints::start(options, write.clone());
+            Pools::Sqlite { write, read, checkpoints }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url)?;
             Pools::Postgres(

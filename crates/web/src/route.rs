@@ -211,8 +211,7 @@ pub(crate) fn build(shared: Shared) -> Router {
     let compress = CompressionLayer::new().compress_when(compress);
     // What every answer carries; then the bounds of every request, and words for what a layer refuses. Each `layer` of the
     // router copies all those below it for every request: a tuple is one of them.
-    let outer =
-        || (from_fn_with_state(shared.clone(), security::headers), from_fn(security::no_trace));
+    let outer = || (from_fn_with_state(shared.clone(), security::headers), from_fn(security::no_trace));
     let inner = || {
         let time = TimeoutLayer::with_status_code(
             http::StatusCode::REQUEST_TIMEOUT,

@@ -172,6 +172,23 @@ both_databases! {
         other.abort();
     }
 
+    async fn the_log_begins_anew_while_somebody_writes_all_the_time(db: TestDb) {
+        let Some(path) = db.url.strip_prefix("sqlite://") else { return };
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let page = w.connection(&db.store, &org, Provider::Messenger, "1").await;
+        let c = conversation(&db.store, &w, &org, &page, "7").await.conversation.id;
+        for _ in 0..240 {
+            let text = Sealed::from_bytes(vec![7; 1024 * 1024]);
+            let m = StoredMessage { text, ..message(&w, &c, Author::Customer, Delivery::Received, None) };
+            let mut tx = db.store.tenant(&org).await.unwrap();
+            tx.message_add(&m).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let log = std::fs::metadata(format!("{path}-wal")).unwrap().len();
+        assert!(log < 160 * 1024 * 1024, "{log} of 240 MiB that were written");
+    }
+
     async fn a_closed_store_is_not_available(db: TestDb) {
         db.store.close().await;
         assert_eq!(db.store.ping().await.unwrap_err().kind(), Kind::Unavailable);

@@ -18,6 +18,10 @@ const IDLE: Duration = Duration::from_millis(250);
 const BUSY: Duration = Duration::from_millis(20);
 /// Pages of the log from which on the writer waits for its end: 64 MiB.
 const MOST: i64 = 8_192;
+/// How long the emptying of the log waits for readers, while writers wait for it; tried twice.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How soon it is tried again while another process writes the log back.
+const NEXT_TRY: Duration = Duration::from_millis(20);
 
 /// The task and the way to end it.
 type Task = (oneshot::Sender<()>, JoinHandle<()>);
@@ -27,6 +31,7 @@ type Task = (oneshot::Sender<()>, JoinHandle<()>);
 pub(crate) struct Checkpoints {
     task: Arc<Mutex<Option<Task>>>,
     turn: Arc<Mutex<()>>,
+    options: SqliteConnectOptions,
 }
 
 impl Checkpoints {
@@ -35,6 +40,7 @@ impl Checkpoints {
         // That it takes long is no news: nobody waits for it.
         let options = options.disable_statement_logging();
         let (end, mut ended) = oneshot::channel();
+        let to_empty = options.clone().busy_timeout(PATIENCE);
         let turn = Arc::new(Mutex::new(()));
         let turns = turn.clone();
         let task = tokio::spawn(async move {
@@ -65,12 +71,35 @@ impl Checkpoints {
                 let _ = open.close().await;
             }
         });
-        Self { task: Arc::new(Mutex::new(Some((end, task)))), turn }
+        Self { task: Arc::new(Mutex::new(Some((end, task)))), turn, options: to_empty }
     }
 
-    /// Nothing is written back as long as what this gives is held: somebody else does it.
+    /// Nothing is written back as long as what this gives is held: the writer is busy with all of the file.
     pub(crate) async fn rest(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
+    }
+
+    /// Writes all of the log back and empties it; `false` if readers of old rows stood in the way.
+    pub(crate) async fn empty(&self) -> Result<bool, sqlx::Error> {
+        let _resting = self.rest().await;
+        let mut connection = self.options.connect().await?;
+        let mut left = PATIENCE * 2;
+        let emptied = loop {
+            let (busy, log, _): (i64, i64, i64) =
+                sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+            if busy == 0 || left.is_zero() {
+                break busy == 0;
+            }
+            if log < 0 {
+                // Not even the log's length is known: another process writes it back, which SQLite says at once.
+                left = left.saturating_sub(NEXT_TRY);
+                tokio::time::sleep(NEXT_TRY).await;
+            } else {
+                left = left.saturating_sub(PATIENCE);
+            }
+        };
+        connection.close().await?;
+        Ok(emptied)
     }
 
     /// Ends, and waits for it.

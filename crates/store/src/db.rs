@@ -13,9 +13,7 @@ use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction,
-};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +24,6 @@ const CONNECTIONS: u32 = 16;
 
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);
-
-/// How soon SQLite's log is tried again while another process writes it back.
-const NEXT_TRY: Duration = Duration::from_millis(20);
 
 /// The database.
 #[derive(Clone, Debug)]
@@ -244,29 +239,24 @@ impl Store {
     /// # Errors
     /// If the database refuses, or the disk has no room for a second file.
     pub async fn scrub(&self) -> Result<bool, StoreError> {
-        let Pools::Sqlite { write, checkpoints, .. } = &self.pools else { return Ok(true) };
-        let _resting = checkpoints.rest().await;
-        let mut connection = write.acquire().await?;
-        sqlx::query("VACUUM").execute(&mut *connection).await?;
-        // Writers wait while this waits for readers: not for long.
-        sqlx::query("PRAGMA busy_timeout = 1000").execute(&mut *connection).await?;
-        let mut emptied = checkpoint(&mut connection).await;
-        let mut patience = Duration::from_secs(2);
-        while let Ok((1, log, _)) = emptied
-            && !patience.is_zero()
-        {
-            // A reader that was slow is gone by now. Where not even the log's length is known, another process writes it back:
-            // SQLite says that at once, whatever time it is given.
-            let (waited, wait) =
-                if log < 0 { (NEXT_TRY, NEXT_TRY) } else { (Duration::from_secs(1), Duration::ZERO) };
-            patience = patience.saturating_sub(waited);
-            tokio::time::sleep(wait).await;
-            emptied = checkpoint(&mut connection).await;
+        if let Pools::Sqlite { write, checkpoints, .. } = &self.pools {
+            let _resting = checkpoints.rest().await;
+            let mut connection = write.acquire().await?;
+            sqlx::query("VACUUM").execute(&mut *connection).await?;
         }
-        let restore = format!("PRAGMA busy_timeout = {}", ACQUIRE.as_millis());
-        sqlx::query(sqlx::AssertSqlSafe(restore)).execute(&mut *connection).await?;
-        let (busy, _, _) = emptied?;
-        Ok(busy == 0)
+        self.empty_log().await
+    }
+
+    /// Writes SQLite's log back and empties it; `false` if readers stood in the way. In PostgreSQL this does nothing.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    #[doc(hidden)]
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        match &self.pools {
+            Pools::Sqlite { checkpoints, .. } => Ok(checkpoints.empty().await?),
+            Pools::Postgres(_) => Ok(true),
+        }
     }
 
     /// What time the database's machine has; nothing for SQLite, which has no machine of its own.
@@ -339,11 +329,6 @@ impl Store {
             Pools::Postgres(_) => None,
         }
     }
-}
-
-/// Writes the log back and empties it: whether somebody stood in the way, and how many pages there were and went.
-async fn checkpoint(connection: &mut SqliteConnection) -> Result<(i64, i64, i64), sqlx::Error> {
-    sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await
 }
 
 /// Begins what crosses tenants: under its role, with no organization, for the length of the transaction.

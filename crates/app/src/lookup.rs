@@ -6,7 +6,7 @@ use crate::keyring::Keyring;
 use crate::routing::Routes;
 use agenstack_core::ctx::Route;
 use agenstack_core::integration::Provider;
-use agenstack_store::{Store, StoreError};
+use agenstack_store::{Held, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -48,10 +48,13 @@ impl Lookup {
             let (store, keyring, routes, waiting) =
                 (store.clone(), keyring.clone(), routes.clone(), waiting.clone());
             tokio::spawn(async move {
+                let mut held = Held::default();
                 loop {
                     let batch = group::next(&mut *waiting.lock().await, BATCH, |_| 1).await;
                     let Some(batch) = batch else { break };
-                    group::survive(answer(&store, &keyring, &routes, batch)).await;
+                    if !group::survive(answer(&store, &mut held, &keyring, &routes, batch)).await {
+                        held = Held::default();
+                    }
                 }
             });
         }
@@ -71,13 +74,13 @@ impl Lookup {
     }
 }
 
-async fn answer(store: &Store, keyring: &Keyring, routes: &Routes, batch: Vec<Asked>) {
+async fn answer(store: &Store, held: &mut Held, keyring: &Keyring, routes: &Routes, batch: Vec<Asked>) {
     let mut by_provider = BTreeMap::<Provider, Vec<Asked>>::new();
     for asked in batch {
         by_provider.entry(asked.provider).or_default().push(asked);
     }
     for (provider, batch) in by_provider {
-        let found = owners(store, keyring, provider, &batch).await.map_err(Arc::new);
+        let found = owners(store, held, keyring, provider, &batch).await.map_err(Arc::new);
         for asked in batch {
             let route = found.as_ref().map(|found| found.get(&asked.account).cloned()).map_err(Arc::clone);
             if let Ok(route) = &route {
@@ -91,12 +94,13 @@ async fn answer(store: &Store, keyring: &Keyring, routes: &Routes, batch: Vec<As
 
 async fn owners(
     store: &Store,
+    held: &mut Held,
     keyring: &Keyring,
     provider: Provider,
     batch: &[Asked],
 ) -> Result<HashMap<String, Route>, StoreError> {
     let accounts: Vec<_> = batch.iter().map(|asked| asked.account.as_str()).collect();
-    let found = store.global_read().await?.routes_by_accounts(provider, &accounts).await?;
+    let found = store.routes_by_accounts(held, provider, &accounts).await?;
     let mut owners = HashMap::new();
     for one in found {
         if let Some((key, made)) = one.key {

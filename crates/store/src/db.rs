@@ -6,21 +6,27 @@
 use crate::checkpoint::Checkpoints;
 use crate::error::StoreError;
 use crate::notice::{self, Notice};
-use crate::writer::Writer;
+use crate::writer::{Held, Writer};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
 use agenstack_core::integration::Provider;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
+    Transaction,
+};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Connections to PostgreSQL, at most.
-const CONNECTIONS: u32 = 16;
+/// Connections to PostgreSQL for transactions, at most.
+const CONNECTIONS: u32 = 12;
+
+/// Connections to it for single statements, at most.
+pub(crate) const SINGLE: u32 = 4;
 
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -36,12 +42,29 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
     /// SQLite has one writer; readers do not wait for it (WAL).
-    Sqlite {
-        write: Writer,
-        read: SqlitePool,
-        checkpoints: Checkpoints,
+    Sqlite { write: Writer, read: SqlitePool, checkpoints: Checkpoints },
+    Postgres {
+        pool: PgPool,
+        /// Connections that are in the role of what crosses tenants from their beginning: each statement is a transaction by
+        /// itself, which takes one way to the server and back instead of three.
+        single: PgPool,
     },
-    Postgres(PgPool),
+}
+
+impl Pools {
+    fn postgres(pool: PgPool) -> Self {
+        // Not before it is needed: the first migration makes the role.
+        let single = PgPoolOptions::new()
+            .max_connections(SINGLE)
+            .acquire_timeout(ACQUIRE)
+            .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                let role = format!("SET ROLE {PLATFORM_ROLE}");
+                Box::pin(async move { connection.execute(AssertSqlSafe(role)).await.map(drop) })
+            })
+            .connect_lazy_with(PgConnectOptions::clone(&pool.connect_options()));
+        Self::Postgres { pool, single }
+    }
 }
 
 pub(crate) enum Conn {
@@ -121,16 +144,14 @@ impl Store {
             let checkpoints = Checkpoints::start(options, write.clone());
             Pools::Sqlite { write, read, checkpoints }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url)?;
-            Pools::Postgres(
-                PgPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(ACQUIRE)
-                    // The first statement tells whether it lives; see `begin_postgres`.
-                    .test_before_acquire(false)
-                    .connect_with(options)
-                    .await?,
-            )
+            let pool = PgPoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .acquire_timeout(ACQUIRE)
+                // The first statement tells whether it lives; see `begin_postgres`.
+                .test_before_acquire(false)
+                .connect_with(PgConnectOptions::from_str(url)?)
+                .await?;
+            Pools::postgres(pool)
         } else {
             return Err(StoreError::Url);
         };
@@ -140,7 +161,7 @@ impl Store {
     /// A store over a pool of the test's making.
     #[cfg(feature = "testing")]
     pub(crate) fn over(pool: PgPool) -> Self {
-        Self::of(Pools::Postgres(pool))
+        Self::of(Pools::postgres(pool))
     }
 
     fn of(pools: Pools) -> Self {
@@ -152,8 +173,12 @@ impl Store {
         self.tells_work.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn tells_work(&self) -> bool {
+        self.tells_work.load(Ordering::Relaxed)
+    }
+
     fn telling(&self) -> Telling {
-        Telling { tells_work: self.tells_work.load(Ordering::Relaxed), ..Telling::default() }
+        Telling { tells_work: self.tells_work(), ..Telling::default() }
     }
 
     /// Whether the database answers.
@@ -163,7 +188,7 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match &self.pools {
             Pools::Sqlite { read, .. } => sqlx::query("SELECT 1").execute(read).await.map(drop)?,
-            Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
+            Pools::Postgres { pool, .. } => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
         }
         Ok(())
     }
@@ -216,18 +241,18 @@ impl Store {
                 Conn::Sqlite(Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?)
             }
             Pools::Sqlite { read, .. } => Conn::Sqlite(read.begin().await?),
-            // What crosses tenants names none: one way to the server and back.
-            Pools::Postgres(pool) if org.is_empty() => Conn::Postgres(begin_postgres(pool, PLATFORM).await?),
-            Pools::Postgres(pool) => {
-                let mut tx = begin_postgres(pool, "BEGIN").await?;
-                // Both settings are local to the transaction: a connection goes back to the pool without them.
-                sqlx::query(
-                    "SELECT set_config('role', 'agenstack_app', true), set_config('agenstack.organization', $1, true)",
-                )
-                .bind(org)
-                .execute(&mut *tx)
-                .await?;
-                Conn::Postgres(tx)
+            // One way to the server and back. The settings are local to the transaction: a connection goes back to the pool
+            // without them.
+            Pools::Postgres { pool, .. } => {
+                let role = if org.is_empty() { PLATFORM_ROLE } else { "agenstack_app" };
+                // An id is letters and digits, however it was come by.
+                assert!(
+                    org.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
+                    "the id of an organization"
+                );
+                let begin =
+                    format!("BEGIN; SET LOCAL ROLE {role}; SET LOCAL agenstack.organization = '{org}'");
+                Conn::Postgres(begin_postgres(pool, begin).await?)
             }
         })
     }
@@ -255,7 +280,7 @@ impl Store {
     pub async fn empty_log(&self) -> Result<bool, StoreError> {
         match &self.pools {
             Pools::Sqlite { checkpoints, .. } => Ok(checkpoints.empty().await?),
-            Pools::Postgres(_) => Ok(true),
+            Pools::Postgres { .. } => Ok(true),
         }
     }
 
@@ -268,7 +293,7 @@ impl Store {
         const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
         match &self.pools {
             Pools::Sqlite { .. } => Ok(None),
-            Pools::Postgres(pool) => {
+            Pools::Postgres { pool, .. } => {
                 Ok(Some(Timestamp::from_millis(sqlx::query_scalar(CLOCK).fetch_one(pool).await?)))
             }
         }
@@ -278,7 +303,7 @@ impl Store {
     pub async fn reachable(&self, patience: Duration) -> bool {
         /// Neither at its start nor at its end does PostgreSQL take anybody.
         const NOT_NOW: &str = "57P03";
-        let Pools::Postgres(pool) = &self.pools else { return true };
+        let Pools::Postgres { pool, .. } = &self.pools else { return true };
         let options = pool.connect_options();
         match tokio::time::timeout(patience, PgConnection::connect_with(&options)).await {
             Ok(Ok(connection)) => {
@@ -300,7 +325,10 @@ impl Store {
                 read.close().await;
                 write.pool().close().await;
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres { pool, single } => {
+                single.close().await;
+                pool.close().await;
+            }
         }
     }
 
@@ -308,7 +336,7 @@ impl Store {
     pub fn kind(&self) -> &'static str {
         match self.pools {
             Pools::Sqlite { .. } => "sqlite",
-            Pools::Postgres(_) => "postgres",
+            Pools::Postgres { .. } => "postgres",
         }
     }
 
@@ -316,7 +344,7 @@ impl Store {
     #[doc(hidden)]
     pub fn postgres(&self) -> Option<&PgPool> {
         match &self.pools {
-            Pools::Postgres(pool) => Some(pool),
+            Pools::Postgres { pool, .. } => Some(pool),
             Pools::Sqlite { .. } => None,
         }
     }
@@ -326,27 +354,62 @@ impl Store {
     pub fn sqlite(&self) -> Option<&SqlitePool> {
         match &self.pools {
             Pools::Sqlite { write, .. } => Some(write.pool()),
-            Pools::Postgres(_) => None,
+            Pools::Postgres { .. } => None,
         }
     }
 }
 
-/// Begins what crosses tenants: under its role, with no organization, for the length of the transaction.
-const PLATFORM: &str = "BEGIN; SET LOCAL ROLE agenstack_platform; SET LOCAL agenstack.organization = ''";
+/// The role of what crosses tenants.
+const PLATFORM_ROLE: &str = "agenstack_platform";
 
 /// Begins a transaction on a connection that lives. One that broke while nobody used it, as all do when the server is
 /// restarted, is found out here, where nothing is lost by trying the next.
 async fn begin_postgres(
     pool: &PgPool,
-    statement: &'static str,
+    statement: String,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let statement = AssertSqlSafe(statement).into_sql_str();
     let mut left = CONNECTIONS;
     loop {
-        match pool.begin_with(statement).await {
+        match pool.begin_with(statement.clone()).await {
             Err(error) if left > 0 && is_broken(&error) => left -= 1,
             other => return other,
         }
     }
+}
+
+impl Held {
+    /// The connection for single statements that is held, or another one.
+    pub(crate) async fn single(&mut self, pool: &PgPool) -> Result<&mut PgConnection, sqlx::Error> {
+        Ok(match &mut self.single {
+            Some(connection) => connection,
+            none => none.insert(pool.acquire().await?),
+        })
+    }
+
+    /// Whether it turned out to be broken, as all are when the server was restarted; then it is not held any more.
+    pub(crate) fn broke(&mut self, error: &sqlx::Error) -> bool {
+        let broke = is_broken(error);
+        if broke {
+            self.single = None;
+        }
+        broke
+    }
+}
+
+/// Runs a statement that crosses tenants on the connection to PostgreSQL that is held, and on another if that one turns out to be
+/// broken: `single!(held, pool, |c| run(c).await)`. What may run twice by that must not do more than once.
+macro_rules! single {
+    ($held:expr, $pool:expr, |$c:ident| $run:expr) => {{
+        let mut left = $crate::db::SINGLE;
+        loop {
+            let $c = $held.single($pool).await?;
+            match $run {
+                Err(error) if left > 0 && $held.broke(&error) => left -= 1,
+                other => break other,
+            }
+        }
+    }};
 }
 
 /// Whether the connection is of no more use, as opposed to the server refusing.
@@ -447,4 +510,4 @@ macro_rules! rows {
     };
 }
 
-pub(crate) use {execute, rows};
+pub(crate) use {execute, rows, single};

@@ -7,6 +7,7 @@ use crate::db::{Conn, Pools, Store};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::integration::Provider;
+use sqlx::PgConnection;
 use sqlx::postgres::PgListener;
 
 const WORK: &str = "agenstack_work";
@@ -36,7 +37,7 @@ impl Store {
     /// # Errors
     /// If the database refuses.
     pub async fn notices(&self) -> Result<Option<Notices>, StoreError> {
-        let Pools::Postgres(pool) = &self.pools else { return Ok(None) };
+        let Pools::Postgres { pool, .. } = &self.pools else { return Ok(None) };
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen_all([WORK, ACCOUNT]).await?;
         Ok(Some(Notices(listener)))
@@ -70,11 +71,16 @@ impl Notices {
 /// Tells everybody who listens, when the transaction is committed.
 pub(crate) async fn tell(conn: &mut Conn, notice: &Notice) -> Result<(), StoreError> {
     let Conn::Postgres(c) = conn else { return Ok(()) };
+    Ok(tell_postgres(c, notice).await?)
+}
+
+/// The same, at the end of the transaction that the connection is in; at once if there is none.
+pub(crate) async fn tell_postgres(c: &mut PgConnection, notice: &Notice) -> Result<(), sqlx::Error> {
     let (channel, payload) = match notice {
         Notice::Work => (WORK, String::new()),
         Notice::Account(provider, id) => (ACCOUNT, format!("{} {id}", provider.as_str())),
         Notice::Missed => return Ok(()),
     };
-    sqlx::query(NOTICE).bind(channel).bind(payload).execute(&mut **c).await?;
+    sqlx::query(NOTICE).bind(channel).bind(payload).execute(c).await?;
     Ok(())
 }

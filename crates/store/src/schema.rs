@@ -66,7 +66,7 @@ impl Store {
             Ok(_) => {}
             Err(StoreError::Schema(_)) => match &self.pools {
                 Pools::Sqlite { write, .. } => SQLITE.run(write.pool()).await,
-                Pools::Postgres(pool) => POSTGRES.run(pool).await,
+                Pools::Postgres { pool, .. } => POSTGRES.run(pool).await,
             }
             .map_err(StoreError::Migrate)?,
             Err(other) => return Err(other),
@@ -80,7 +80,7 @@ impl Store {
     /// Says which of the three does not hold.
     pub async fn check(&self) -> Result<Schema, StoreError> {
         let schema = self.schema().await?;
-        if let Pools::Postgres(pool) = &self.pools {
+        if let Pools::Postgres { pool, .. } = &self.pools {
             check_roles(pool).await?;
         }
         Ok(schema)
@@ -91,7 +91,7 @@ impl Store {
             "SELECT version, description, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
         let (applied, ours) = match &self.pools {
             Pools::Sqlite { read, .. } => (sqlx::query_as(APPLIED).fetch_all(read).await, &*SQLITE),
-            Pools::Postgres(pool) => (sqlx::query_as(APPLIED).fetch_all(pool).await, &*POSTGRES),
+            Pools::Postgres { pool, .. } => (sqlx::query_as(APPLIED).fetch_all(pool).await, &*POSTGRES),
         };
         match applied.map_err(StoreError::from) {
             Ok(applied) => judge(&ours.iter().map(|m| (m.version, &*m.checksum)).collect(), &applied),

@@ -1,8 +1,8 @@
-//! SQLite's one writing connection. Who commits all the time keeps it from commit to commit, as long as nobody else waits for
-//! it: giving it back to the pool and taking it again costs as much as writing a dozen events.
+//! SQLite's one writing connection, and what somebody who asks the database all the time keeps: giving a connection back to its
+//! pool and taking it again costs as much as writing a dozen events. SQLite's writer is kept as long as nobody else waits for it.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Postgres, Sqlite, SqlitePool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,9 +13,13 @@ pub(crate) struct Writer {
     waiting: Arc<AtomicUsize>,
 }
 
-/// The connection of somebody who commits all the time; nothing before the first commit, and with PostgreSQL.
+/// The connection of somebody who asks the database all the time; nothing at first.
 #[derive(Debug, Default)]
-pub struct Held(Option<PoolConnection<Sqlite>>);
+pub struct Held {
+    write: Option<PoolConnection<Sqlite>>,
+    /// One for single statements; nobody else wants it.
+    pub(crate) single: Option<PoolConnection<Postgres>>,
+}
 
 /// Somebody who waits.
 struct Waits<'a>(&'a AtomicUsize);
@@ -48,7 +52,7 @@ impl Writer {
         &self,
         held: &'a mut Held,
     ) -> Result<&'a mut PoolConnection<Sqlite>, sqlx::Error> {
-        Ok(match &mut held.0 {
+        Ok(match &mut held.write {
             Some(connection) => connection,
             none => none.insert(self.pool.acquire().await?),
         })
@@ -63,8 +67,8 @@ impl Writer {
 }
 
 impl Held {
-    /// Gives the connection back: there is nothing to commit just now.
+    /// Gives back what others may wait for: there is nothing to commit just now.
     pub fn let_go(&mut self) {
-        self.0 = None;
+        self.write = None;
     }
 }

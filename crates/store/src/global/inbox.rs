@@ -1,8 +1,9 @@
 //! Accepting webhooks: events of several organizations in one transaction.
 
-use crate::db::{Conn, GlobalTx, Pools, Store, execute, rows};
+use crate::db::{Conn, GlobalTx, Pools, Store, execute, rows, single};
 use crate::error::StoreError;
-use crate::global::routing::json_list;
+use crate::global::routing::{json_list, routes_seen_postgres};
+use crate::notice::{self, Notice};
 use crate::statement::statements;
 use crate::writer::{Held, Writer};
 use agenstack_core::clock::Timestamp;
@@ -11,8 +12,8 @@ use agenstack_core::id::{EventId, IntegrationId, OrgId};
 use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
 use sha2::{Digest, Sha256};
-use sqlx::Sqlite;
 use sqlx::sqlite::SqliteArguments;
+use sqlx::{PgConnection, PgPool, Sqlite};
 use std::collections::BTreeSet;
 
 /// A text twice, with a comma between.
@@ -239,20 +240,83 @@ impl Store {
         seen: &[IntegrationId],
         now: Timestamp,
     ) -> Result<BTreeSet<EventId>, StoreError> {
-        if let Pools::Sqlite { write, .. } = &self.pools
-            && let Some(new) = commit_sqlite(write, held, all, seen, now).await?
-        {
-            return new.into_iter().map(event_id).collect();
+        match &self.pools {
+            Pools::Sqlite { write, .. } => {
+                if let Some(new) = commit_sqlite(write, held, all, seen, now).await? {
+                    return new.into_iter().map(event_id).collect();
+                }
+                held.let_go();
+                let mut tx = self.global().await?;
+                let new = tx.events_accept(all).await?;
+                if !seen.is_empty() {
+                    tx.routes_seen(seen, now).await?;
+                }
+                tx.commit().await?;
+                Ok(new)
+            }
+            Pools::Postgres { single, .. } => {
+                let new = single!(held, single, |c| accept_postgres(c, all).await)?;
+                // They are there. What follows is for convenience, and whatever becomes of it changes nothing about that.
+                let tells = self.tells_work() && is_work(all) && !new.is_empty();
+                if let Err(error) = note(held, single, tells, seen, now).await {
+                    tracing::warn!(%error, "whose events came in was not noted; the next ones note it");
+                }
+                new.into_iter().map(event_id).collect()
+            }
         }
-        held.let_go();
-        let mut tx = self.global().await?;
-        let new = if all.is_empty() { BTreeSet::new() } else { tx.events_accept(all).await? };
-        if !seen.is_empty() {
-            tx.routes_seen(seen, now).await?;
-        }
-        tx.commit().await?;
-        Ok(new)
     }
+}
+
+/// Tells other processes of work, and notes whose events came in.
+async fn note(
+    held: &mut Held,
+    pool: &PgPool,
+    tells: bool,
+    seen: &[IntegrationId],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if tells {
+        single!(held, pool, |c| notice::tell_postgres(c, &Notice::Work).await)?;
+    }
+    if !seen.is_empty() {
+        single!(held, pool, |c| routes_seen_postgres(c, seen, now).await)?;
+    }
+    Ok(())
+}
+
+/// Adds events in one statement; the ids of those that are new.
+async fn accept_postgres(c: &mut PgConnection, all: &[&Addressed]) -> Result<Vec<(String,)>, sqlx::Error> {
+    fn each<'a, T>(all: &[&'a Addressed], of: impl Fn(&'a Addressed) -> T) -> Vec<T> {
+        all.iter().map(|a| of(a)).collect()
+    }
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as(EVENTS_ACCEPT)
+        .bind(each(all, |a| a.to.org.as_str()))
+        .bind(each(all, |a| a.event.id.as_str()))
+        .bind(each(all, |a| a.to.integration.as_str()))
+        .bind(each(all, |a| a.to.generation))
+        .bind(each(all, |a| a.event.provider.as_str()))
+        .bind(each(all, |a| a.event.topic.as_str()))
+        .bind(each(all, |a| a.event.external_id.as_str()))
+        .bind(each(all, dedup))
+        .bind(each(all, |a| a.event.order_key.as_str()))
+        .bind(each(all, |a| a.event.payload.as_bytes()))
+        .bind(each(all, |a| a.event.received_at.millis()))
+        .bind(each(all, |a| a.event.triggered_at.map(Timestamp::millis)))
+        .bind(each(all, |a| digests(&a.event)[0]))
+        .bind(each(all, |a| digests(&a.event)[1]))
+        .bind(each(all, |a| a.held))
+        .bind(each(all, |a| a.event.rank.millis()))
+        .bind(each(all, |a| i64::from(a.event.log_only)))
+        .fetch_all(c)
+        .await
+}
+
+/// Whether there is anything to do about any of them.
+fn is_work(all: &[&Addressed]) -> bool {
+    all.iter().any(|a| !a.event.log_only)
 }
 
 fn event_id((text,): (String,)) -> Result<EventId, StoreError> {
@@ -273,33 +337,9 @@ impl GlobalTx {
                     new.extend(bind_row(sqlx::query_as(EVENT_ACCEPT), one).fetch_all(&mut **c).await?);
                 }
             }
-            Conn::Postgres(c) => {
-                fn each<'a, T>(all: &[&'a Addressed], of: impl Fn(&'a Addressed) -> T) -> Vec<T> {
-                    all.iter().map(|a| of(a)).collect()
-                }
-                new = sqlx::query_as(EVENTS_ACCEPT)
-                    .bind(each(all, |a| a.to.org.as_str()))
-                    .bind(each(all, |a| a.event.id.as_str()))
-                    .bind(each(all, |a| a.to.integration.as_str()))
-                    .bind(each(all, |a| a.to.generation))
-                    .bind(each(all, |a| a.event.provider.as_str()))
-                    .bind(each(all, |a| a.event.topic.as_str()))
-                    .bind(each(all, |a| a.event.external_id.as_str()))
-                    .bind(each(all, dedup))
-                    .bind(each(all, |a| a.event.order_key.as_str()))
-                    .bind(each(all, |a| a.event.payload.as_bytes()))
-                    .bind(each(all, |a| a.event.received_at.millis()))
-                    .bind(each(all, |a| a.event.triggered_at.map(Timestamp::millis)))
-                    .bind(each(all, |a| digests(&a.event)[0]))
-                    .bind(each(all, |a| digests(&a.event)[1]))
-                    .bind(each(all, |a| a.held))
-                    .bind(each(all, |a| a.event.rank.millis()))
-                    .bind(each(all, |a| i64::from(a.event.log_only)))
-                    .fetch_all(&mut **c)
-                    .await?;
-            }
+            Conn::Postgres(c) => new = accept_postgres(c, all).await?,
         }
-        if !new.is_empty() && all.iter().any(|a| !a.event.log_only) {
+        if !new.is_empty() && is_work(all) {
             self.telling.work();
         }
         new.into_iter().map(event_id).collect()

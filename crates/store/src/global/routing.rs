@@ -1,15 +1,17 @@
 //! Whose account is it?
 
-use crate::db::{Conn, GlobalTx, execute, rows};
+use crate::db::{Conn, GlobalTx, Pools, Store, execute, rows, single};
 use crate::error::StoreError;
 use crate::global::key::{StoredKey, key as stored_key};
 use crate::statement::statements;
 use crate::tenant::integration::replaced;
+use crate::writer::Held;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{QueuedFor, Route};
 use agenstack_core::id::{IntegrationId, OrgId};
 use agenstack_core::integration::{ConnectionStatus, Provider, ReplacedSecret};
 use agenstack_core::sealed::Sealed;
+use sqlx::PgConnection;
 
 statements! { Global;
     ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
@@ -138,6 +140,52 @@ pub(crate) fn json_list(ids: &[IntegrationId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
+impl Store {
+    /// The owners of accounts, those that have one, in any order. Who asks all the time keeps what is `held`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn routes_by_accounts(
+        &self,
+        held: &mut Held,
+        provider: Provider,
+        accounts: &[&str],
+    ) -> Result<Vec<OwnerAndKey>, StoreError> {
+        let rows: Vec<OwnerRow> = match &self.pools {
+            Pools::Sqlite { read, .. } => {
+                let list = serde_json::json!(accounts).to_string();
+                let query = sqlx::query_as(ROUTES_BY_ACCOUNTS_SQLITE).bind(provider.as_str()).bind(list);
+                query.fetch_all(read).await?
+            }
+            Pools::Postgres { single, .. } => single!(held, single, |c| {
+                let query =
+                    sqlx::query_as(ROUTES_BY_ACCOUNTS_POSTGRES).bind(provider.as_str()).bind(accounts);
+                query.fetch_all(c).await
+            })?,
+        };
+        rows.into_iter().map(owner_and_key).collect()
+    }
+}
+
+type OwnerRow = (String, String, String, i64, Option<String>, Option<String>, Option<Vec<u8>>, Option<i64>);
+
+fn owner_and_key(row: OwnerRow) -> Result<OwnerAndKey, StoreError> {
+    let corrupt = |column| StoreError::Corrupt { table: "integrations", column };
+    let (external_id, org, id, generation, key_id, master, wrapped, made) = row;
+    let key = match (key_id, master, wrapped, made) {
+        (Some(id), Some(master), Some(wrapped), Some(made)) => {
+            Some((stored_key((id, master, wrapped))?, Timestamp::from_millis(made)))
+        }
+        _ => None,
+    };
+    let route = Route {
+        org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
+        integration: IntegrationId::parse(&id).ok_or_else(|| corrupt("id"))?,
+        generation,
+    };
+    Ok(OwnerAndKey { external_id, route, key })
+}
+
 impl GlobalTx {
     /// The owner of an account; `None` if nobody has it connected.
     ///
@@ -151,48 +199,6 @@ impl GlobalTx {
         rows!(fetch_optional, self, Row, ROUTE_BY_ACCOUNT, provider.as_str(), external_id)?
             .map(owned)
             .transpose()
-    }
-
-    /// The owners of accounts, those that have one, in any order.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn routes_by_accounts(
-        &mut self,
-        provider: Provider,
-        accounts: &[&str],
-    ) -> Result<Vec<OwnerAndKey>, StoreError> {
-        type Row =
-            (String, String, String, i64, Option<String>, Option<String>, Option<Vec<u8>>, Option<i64>);
-        let corrupt = |column| StoreError::Corrupt { table: "integrations", column };
-        let rows: Vec<Row> = match &mut self.conn {
-            Conn::Sqlite(c) => {
-                let list = serde_json::json!(accounts).to_string();
-                let query = sqlx::query_as(ROUTES_BY_ACCOUNTS_SQLITE).bind(provider.as_str()).bind(list);
-                query.fetch_all(&mut **c).await?
-            }
-            Conn::Postgres(c) => {
-                let query =
-                    sqlx::query_as(ROUTES_BY_ACCOUNTS_POSTGRES).bind(provider.as_str()).bind(accounts);
-                query.fetch_all(&mut **c).await?
-            }
-        };
-        rows.into_iter()
-            .map(|(external_id, org, id, generation, key_id, master, wrapped, made)| {
-                let key = match (key_id, master, wrapped, made) {
-                    (Some(id), Some(master), Some(wrapped), Some(made)) => {
-                        Some((stored_key((id, master, wrapped))?, Timestamp::from_millis(made)))
-                    }
-                    _ => None,
-                };
-                let route = Route {
-                    org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
-                    integration: IntegrationId::parse(&id).ok_or_else(|| corrupt("id"))?,
-                    generation,
-                };
-                Ok(OwnerAndKey { external_id, route, key })
-            })
-            .collect()
     }
 
     /// Everybody who has the account connected or ever had, whatever became of the connection.
@@ -324,11 +330,18 @@ impl GlobalTx {
                     .execute(&mut **c)
                     .await?;
             }
-            Conn::Postgres(c) => {
-                let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();
-                sqlx::query(ROUTES_SEEN_POSTGRES).bind(list).bind(at.millis()).execute(&mut **c).await?;
-            }
+            Conn::Postgres(c) => routes_seen_postgres(c, ids, at).await?,
         }
         Ok(())
     }
+}
+
+/// The same on a connection to PostgreSQL.
+pub(crate) async fn routes_seen_postgres(
+    c: &mut PgConnection,
+    ids: &[IntegrationId],
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();
+    sqlx::query(ROUTES_SEEN_POSTGRES).bind(list).bind(at.millis()).execute(c).await.map(drop)
 }

@@ -6,8 +6,9 @@ use agenstack_core::event::EventState;
 use agenstack_core::integration::{Integration, Provider};
 use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::tenant::event::EventFilter;
-use agenstack_store::testing::{World, sealed};
+use agenstack_store::testing::{World, postgres, sealed};
 use agenstack_store::{Held, Store, both_databases};
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 
 async fn count(store: &Store, org: &OrgCtx) -> usize {
@@ -257,4 +258,38 @@ both_databases! {
         assert_eq!(tx.unrouted_payloads().await.unwrap(), [sealed("payload"), sealed("payload")]);
         assert_eq!(tx.unrouted_payloads().await.unwrap().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn on_postgres_whoever_holds_a_connection_that_the_server_has_ended_goes_on_with_another() {
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    let mut administrator = PgConnection::connect(&db.url).await.unwrap();
+    let (mut commits, mut looks) = (Held::default(), Held::default());
+    for n in ["a", "b", "c"] {
+        let one = Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, n, "1") };
+        let new = db
+            .store
+            .events_commit(&mut commits, &[&one], std::slice::from_ref(&shop.id), w.now())
+            .await
+            .unwrap();
+        assert_eq!(new, BTreeSet::from([one.event.id]));
+        let found = db
+            .store
+            .routes_by_accounts(&mut looks, Provider::Shopify, &["lark.myshopify.com"])
+            .await
+            .unwrap();
+        assert_eq!(found.len(), 1);
+        let ended: i64 = sqlx::query_scalar(
+            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut administrator)
+        .await
+        .unwrap();
+        assert!(ended >= 2, "{ended}");
+    }
+    assert_eq!(count(&db.store, &org).await, 3);
 }

@@ -1,10 +1,11 @@
 //! What processes tell each other.
 
-use crate::common::make::accept;
+use crate::common::make::{accept, route};
 use agenstack_core::integration::Provider;
-use agenstack_store::both_databases;
+use agenstack_store::global::inbox::Addressed;
 use agenstack_store::notice::Notice;
 use agenstack_store::testing::{World, postgres, sqlite};
+use agenstack_store::{Held, both_databases};
 
 #[tokio::test]
 async fn on_sqlite_there_is_nobody_to_tell() {
@@ -42,6 +43,10 @@ async fn on_postgres_work_is_told_by_a_process_that_has_no_worker_only() {
     assert!(matches!(notices.next().await.unwrap(), Notice::Account(..)));
     db.store.tell_work();
     accept(&db.store, &w, &shop, "two", "a").await;
+    assert_eq!(notices.next().await.unwrap(), Notice::Work);
+    let event = w.incoming(Provider::Shopify, "three", "a");
+    let one = Addressed { to: route(&shop), held: false, event };
+    db.store.events_commit(&mut Held::default(), &[&one], &[], w.now()).await.unwrap();
     assert_eq!(notices.next().await.unwrap(), Notice::Work);
 }
 

@@ -3,11 +3,11 @@
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::id::{DataKeyId, IntegrationId};
 use agenstack_core::integration::{ConnectionStatus, Integration, LastError, Provider};
-use agenstack_store::both_databases;
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::global::routing::ConnectionCount;
 use agenstack_store::tenant::integration::Ends;
 use agenstack_store::testing::{World, postgres, sealed, tokens};
+use agenstack_store::{Held, both_databases};
 use std::collections::BTreeSet;
 
 both_databases! {
@@ -69,8 +69,8 @@ both_databases! {
         }
         tx.commit().await.unwrap();
         let mut tx = db.store.global_read().await.unwrap();
-        let asked = ["1", "2 \"quoted\"", "3", "4", "5", "1"];
-        let found = tx.routes_by_accounts(Provider::Messenger, &asked).await.unwrap();
+        let (asked, mut held) = (["1", "2 \"quoted\"", "3", "4", "5", "1"], Held::default());
+        let found = db.store.routes_by_accounts(&mut held, Provider::Messenger, &asked).await.unwrap();
         for (it, org) in [(&one, &lark), (&two, &ash)] {
             let owner = found.iter().find(|f| f.external_id == it.external_id).unwrap();
             assert_eq!((&owner.route.org, &owner.route.integration, owner.route.generation), (org.org(), &it.id, 1));
@@ -79,7 +79,7 @@ both_databases! {
             assert_eq!(owner.key.as_ref().map(|(k, at)| (&k.id, *at)), newest.as_ref().map(|(k, at)| (&k.id, *at)));
         }
         assert!(found.iter().all(|f| [&one.external_id, &two.external_id].contains(&&f.external_id)), "{found:?}");
-        assert!(tx.routes_by_accounts(Provider::Messenger, &[]).await.unwrap().is_empty());
+        assert!(db.store.routes_by_accounts(&mut held, Provider::Messenger, &[]).await.unwrap().is_empty());
     }
 
     async fn everybody_who_ever_held_an_account_is_found_and_nobody_else(db: TestDb) {

@@ -1,11 +1,14 @@
 //! The product's own transactions: what they leave behind, and what they cannot do when our code is at fault.
 
 use crate::common::catalog::dump;
+use crate::common::make::route;
 use crate::common::sweep::{CALLS, Full, Kind, call};
 use agenstack_core::id::{OrgId, UserId};
+use agenstack_core::integration::Provider;
 use agenstack_core::policy::Role;
+use agenstack_store::global::inbox::Addressed;
 use agenstack_store::testing::{World, misdirected, postgres, postgres_narrow};
-use agenstack_store::{GlobalTx, StoreError, TenantTx};
+use agenstack_store::{GlobalTx, Held, StoreError, TenantTx};
 
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,4 +126,30 @@ async fn a_statement_that_names_another_organization_finds_nothing_and_writes_no
         }
     }
     assert_eq!(dump(&db.store, v.org.org()).await, before);
+}
+
+#[tokio::test]
+async fn what_is_committed_or_looked_up_by_a_single_statement_may_no_more_than_a_transaction_across_tenants()
+{
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    let (to, mut held) = (route(&shop), Held::default());
+    let one = |name: &str| {
+        let event = w.incoming(Provider::Shopify, name, "1");
+        Addressed { to: to.clone(), held: false, event }
+    };
+    db.store.events_commit(&mut held, &[&one("a")], &[], w.now()).await.unwrap();
+    // The tests' own role passes every wall: what is refused now was done in another one.
+    let pool = db.store.postgres().unwrap();
+    for sql in [
+        "REVOKE INSERT ON events FROM agenstack_platform",
+        "REVOKE SELECT ON integrations FROM agenstack_platform",
+    ] {
+        sqlx::query(sql).execute(pool).await.unwrap();
+    }
+    assert!(db.store.events_commit(&mut held, &[&one("b")], &[], w.now()).await.is_err());
+    let asked = ["lark.myshopify.com"];
+    assert!(db.store.routes_by_accounts(&mut held, Provider::Shopify, &asked).await.is_err());
 }

@@ -11,6 +11,7 @@ use agenstack_store::Store;
 use agenstack_store::testing::{TestDb, postgres, sqlite};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -18,9 +19,12 @@ use tokio::task::JoinSet;
 
 /// The page of the i-th seeded organization has this number plus i.
 const PAGES: usize = 100_000_000_000_000;
-/// The organization whose provider stalls.
-const STALLED: usize = 7;
-/// What its customers send before the others begin.
+/// The organizations of which customers send [`FLOOD`] messages before the others begin, one in each round: the first ones'
+/// providers answer, the others' stall.
+const HEALTHY: usize = 7;
+const STALLED: usize = 20;
+/// As many rounds at most: what lies between the two.
+const MOST_ROUNDS: usize = STALLED - HEALTHY;
 const FLOOD: usize = 40;
 /// Places of a worker that one organization may hold, and calls that one connection may have under way.
 const CAP: usize = 4;
@@ -40,14 +44,25 @@ struct Place {
 }
 
 /// What was seen while the others sent.
+#[derive(Default)]
 struct Seen {
-    /// From acknowledgement to effect, in milliseconds, sorted.
+    /// From acknowledgement to effect, in milliseconds.
     took: Vec<i64>,
-    /// Places that the one that stalls held at most.
+    /// Places that the one that was flooded held at most.
     held: i64,
+    /// How many of its rows were not done at the end, at least.
+    waiting: i64,
 }
 
 impl Seen {
+    /// Both together.
+    fn and(&mut self, other: Self) {
+        self.waiting = if self.took.is_empty() { other.waiting } else { self.waiting.min(other.waiting) };
+        self.held = self.held.max(other.held);
+        self.took.extend(other.took);
+        self.took.sort_unstable();
+    }
+
     fn percentile(&self, percent: usize) -> i64 {
         self.took[(self.took.len() - 1) * percent / 100]
     }
@@ -65,25 +80,27 @@ impl Place {
         answer.json().await.expect("the sandbox answers in JSON")
     }
 
-    /// What the customers of all pages but one meet: an answer like any other, that changes nothing. Those of the one meet none
+    /// What the customers of nearly all pages meet: an answer like any other, that changes nothing. Those of the few meet none
     /// for a while, whatever is asked.
-    async fn arrange(&self) {
-        let ours = (0..FLOOD).map(psid).chain([page(STALLED)]);
-        for account in ours {
-            let stall = json!({"provider": "meta", "account": account, "times": 1_000_000, "hold_ms": STALL.as_millis() as u64});
-            self.control(Method::POST, "/faults", &stall).await;
+    async fn arrange(&self, rounds: usize) {
+        for stalled in STALLED..STALLED + rounds {
+            for account in accounts(stalled) {
+                let stall = json!({"provider": "meta", "account": account, "times": 1_000_000, "hold_ms": STALL.as_millis() as u64});
+                self.control(Method::POST, "/faults", &stall).await;
+            }
         }
         let gone = json!({"provider": "meta", "status": 400, "times": 1_000_000,
             "body": {"error": {"code": 551, "message": "This person isn't available right now."}}});
         self.control(Method::POST, "/faults", &gone).await;
     }
 
-    /// When calls for the organization that stalls began, in order.
-    async fn stalled(&self) -> Vec<i64> {
+    /// When calls for an organization began, in order.
+    async fn calls(&self, organization: usize) -> Vec<i64> {
         let all = self.control(Method::GET, "/received?provider=meta", &Value::Null).await;
         let text = |call: &Value, name: &str| call[name].as_str().expect("each call has it").to_owned();
-        let is_ours = |account: &str| account == page(STALLED) || (0..FLOOD).any(|n| psid(n) == account);
-        let calls = all.as_array().expect("a list").iter().filter(|call| is_ours(&text(call, "account")));
+        let ours: BTreeSet<String> = accounts(organization).collect();
+        let calls =
+            all.as_array().expect("a list").iter().filter(|call| ours.contains(&text(call, "account")));
         let at = |call| Timestamp::parse_rfc3339(&text(call, "at")).expect("a time").millis();
         let mut all: Vec<i64> = calls.map(at).collect();
         all.sort_unstable();
@@ -108,53 +125,66 @@ impl Place {
         }
     }
 
-    /// Customers of the organization that stalls write.
-    async fn flood(&self) {
+    /// Customers of an organization write, all at once.
+    async fn flood(&self, organization: usize) {
         for n in 0..FLOOD {
-            self.write(STALLED, &psid(n), &format!("flood_{n}")).await;
+            self.write(organization, &psid(organization, n), &format!("flood_{organization}_{n}")).await;
         }
     }
 
-    /// The rows of the organization that stalls which run, and those that run or wait.
-    async fn its_rows(&self) -> (i64, i64) {
+    /// The rows of an organization which run, and those that run or wait.
+    async fn rows_of(&self, organization: usize) -> (i64, i64) {
         let sql = format!(
             "SELECT q.state, '', CAST(COUNT(*) AS BIGINT) FROM integrations i JOIN (SELECT organization_id, state FROM events
                 UNION ALL SELECT organization_id, state FROM jobs) q ON q.organization_id = i.organization_id
              WHERE i.external_id = '{}' AND q.state IN ('pending', 'failed', 'running') GROUP BY q.state",
-            page(STALLED)
+            page(organization)
         );
         let all = rows(&self.store, &sql).await;
         let running = all.iter().filter(|row| row.0 == "running").map(|row| row.2).sum();
         (running, all.iter().map(|row| row.2).sum())
     }
 
-    /// Watches how many places the organization that stalls holds, until it is told to end.
-    async fn most_held(self: Arc<Self>, mut over: oneshot::Receiver<()>) -> i64 {
+    /// Watches how many places an organization holds, until it is told to end.
+    async fn most_held(self: Arc<Self>, organization: usize, mut over: oneshot::Receiver<()>) -> i64 {
         let (mut tick, mut most) = (tokio::time::interval(Duration::from_millis(50)), 0);
         while over.try_recv().is_err() {
             tick.tick().await;
-            most = most.max(self.its_rows().await.0);
+            most = most.max(self.rows_of(organization).await.0);
         }
         most
     }
 
-    /// Each of the others sends a message, at an even pace, and all of them are done.
-    async fn round(self: &Arc<Self>, number: usize) -> Seen {
+    /// An organization is flooded; then each of the others sends a message, at an even pace, and all of them are done.
+    async fn round(self: &Arc<Self>, flooded: usize, rounds: usize) -> Seen {
+        self.flood(flooded).await;
+        if flooded >= STALLED {
+            let (mut tick, began) = (tokio::time::interval(Duration::from_millis(50)), Instant::now());
+            while self.calls(flooded).await.len() < CAP {
+                tick.tick().await;
+                assert!(
+                    began.elapsed() < Duration::from_secs(60),
+                    "it never had as many calls under way as it may"
+                );
+            }
+            self.nobody_stands_in_a_transaction().await;
+        }
         let (end, over) = oneshot::channel();
-        let watch = tokio::spawn(self.clone().most_held(over));
+        let watch = tokio::spawn(self.clone().most_held(flooded, over));
         let mut pace = tokio::time::interval(Duration::from_secs(1) / self.rate as u32);
         let mut sent = JoinSet::new();
-        for organization in (1..=self.organizations).filter(|i| *i != STALLED) {
+        let is_stalled = |i: &usize| (STALLED..STALLED + rounds).contains(i);
+        for organization in (1..=self.organizations).filter(|i| *i != flooded && !is_stalled(i)) {
             pace.tick().await;
             let place = self.clone();
-            let (mid, psid) =
-                (format!("round{number}_{organization}"), format!("8{number}{organization:05}"));
+            let mid = format!("round{flooded}_{organization}");
+            let psid = format!("8{flooded:02}{organization:05}");
             sent.spawn(async move { place.write(organization, &psid, &mid).await });
         }
         let expected = sent.len();
         sent.join_all().await;
         let (mut tick, began) = (tokio::time::interval(Duration::from_millis(200)), Instant::now());
-        let of_this = format!("FROM events WHERE external_id LIKE 'round{number}_%' AND state = 'done'");
+        let of_this = format!("FROM events WHERE external_id LIKE 'round{flooded}_%' AND state = 'done'");
         loop {
             tick.tick().await;
             let done =
@@ -167,9 +197,8 @@ impl Place {
         end.send(()).expect("it watches");
         let held = watch.await.expect("it ends");
         let took = rows(&self.store, &format!("SELECT '', '', done_at - received_at {of_this}")).await;
-        let mut took: Vec<i64> = took.into_iter().map(|row| row.2).collect();
-        took.sort_unstable();
-        Seen { took, held }
+        let waiting = self.rows_of(flooded).await.1;
+        Seen { took: took.into_iter().map(|row| row.2).collect(), held, waiting }
     }
 
     /// While calls are under way and nothing else is, no session of the product stands in a transaction.
@@ -195,42 +224,45 @@ fn page(organization: usize) -> String {
     (PAGES + organization).to_string()
 }
 
-/// A customer of the organization that stalls.
-fn psid(n: usize) -> String {
-    format!("9{n:010}")
+/// A customer of an organization that is flooded.
+fn psid(organization: usize, n: usize) -> String {
+    format!("9{organization:05}{n:05}")
+}
+
+/// The accounts by which the provider knows an organization and its customers.
+fn accounts(organization: usize) -> impl Iterator<Item = String> {
+    (0..FLOOD).map(move |n| psid(organization, n)).chain([page(organization)])
 }
 
 async fn stalls(db: TestDb) {
     let organizations = times("AGENSTACK_TEST_ORGANIZATIONS", 50);
     let rate = times("AGENSTACK_TEST_RATE", 10);
+    let rounds = times("AGENSTACK_TEST_ROUNDS", 1).min(MOST_ROUNDS);
     let stage = Stage::new(&db.url, organizations).await;
     // Nobody looks after connections whose tokens nobody gave.
     change(&db.store, "UPDATE integrations SET probed_at = 99999999999999").await;
     let node = stage.nodes(1).await.remove(0);
     let (at, store) = (node.at.clone(), db.store.clone());
     let place = Arc::new(Place { http: client(), stage, at, store, organizations, rate });
-    place.arrange().await;
-    place.round(0).await;
-    let without = place.round(1).await;
-
-    place.flood().await;
-    let (mut tick, began) = (tokio::time::interval(Duration::from_millis(50)), Instant::now());
-    while place.stalled().await.len() < CAP {
-        tick.tick().await;
-        assert!(began.elapsed() < Duration::from_secs(60), "it never had as many calls under way as it may");
+    place.arrange(rounds).await;
+    // What is new to the node costs more: that round is not counted.
+    place.round(HEALTHY - 1, rounds).await;
+    let (mut without, mut with) = (Seen::default(), Seen::default());
+    for n in 0..rounds {
+        without.and(place.round(HEALTHY + n, rounds).await);
     }
-    place.nobody_stands_in_a_transaction().await;
-    let with = place.round(2).await;
-    let (_, waiting) = place.its_rows().await;
-    let calls = place.stalled().await;
+    for n in 0..rounds {
+        with.and(place.round(STALLED + n, rounds).await);
+    }
+    let calls = place.calls(STALLED).await;
 
     let figures = |seen: &Seen| (seen.percentile(50), seen.percentile(99), seen.mean());
     let growth =
         |percent| 100.0 * (with.percentile(percent) as f64 / without.percentile(percent) as f64 - 1.0);
     tell(&format!(
-        "{}: {} events of {organizations} organizations, {rate} in a second, from acknowledgement to effect (median, 99%, mean): \
-         {:?} ms without and {:?} ms with a provider that takes {STALL:?} for one; grown by {:.1}%, {:.1}% and {:.1}%; that one held {} \
-         places at most, {} calls were begun for it, {waiting} of its rows are not done",
+        "{}: {rounds} rounds, {} events of {organizations} organizations, {rate} in a second, from acknowledgement to effect (median, 99%, \
+         mean): {:?} ms without and {:?} ms with a provider that takes {STALL:?} for one; grown by {:.1}%, {:.1}% and {:.1}%; that one held {} \
+         places at most, {} calls were begun for the first, {} of its rows were not done",
         db.store.kind(),
         with.took.len(),
         figures(&without),
@@ -240,8 +272,9 @@ async fn stalls(db: TestDb) {
         100.0 * (with.mean() / without.mean() - 1.0),
         with.held,
         calls.len(),
+        with.waiting,
     ));
-    assert!(waiting > 0, "the others were done while it still hangs");
+    assert!(with.waiting > 0, "the others were done while it still hangs");
     assert!(with.held <= CAP as i64, "it held {} places", with.held);
     let together = calls.windows(CAP + 1).find(|w| w[CAP] - w[0] < TOGETHER_MILLIS);
     assert_eq!(together, None, "more than {CAP} calls under way");

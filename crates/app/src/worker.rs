@@ -11,6 +11,7 @@ mod outcome;
 use crate::error::AppError;
 use crate::metric::Attempted;
 use crate::{App, handle, job, trace};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{EventId, JobId, OrgId};
@@ -35,6 +36,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const CARE: Duration = Duration::from_secs(20);
 /// A row whose handler ended so many times in a row with the process is not handled any more: it may be the reason.
 const MOST_EXPIRED: i64 = 5;
+/// How often rows of organizations that have no place free are put back, at most.
+const PUT_BACK_MILLIS: i64 = 1_000;
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: i64 = 16;
 /// What is done first in a round, and in each fourth: deeds before events, since a customer waits for them longest, and
@@ -74,13 +77,23 @@ struct AtWork {
     tasks: JoinSet<(OrgId, Attempt)>,
     held: HashMap<OrgId, usize>,
     again: usize,
+    /// When rows of organizations that have no place free were put back last.
+    put_back: HashMap<(Queue, Attempt), Timestamp>,
     /// The names on the leases of what is at work.
     tokens: Vec<Token>,
 }
 
 impl AtWork {
     fn new(slots: usize) -> Self {
-        Self { slots, rounds: 0, tasks: JoinSet::new(), held: HashMap::new(), again: 0, tokens: Vec::new() }
+        Self {
+            slots,
+            rounds: 0,
+            tasks: JoinSet::new(),
+            held: HashMap::new(),
+            again: 0,
+            put_back: HashMap::new(),
+            tokens: Vec::new(),
+        }
     }
 
     fn free(&self) -> usize {
@@ -102,6 +115,16 @@ impl AtWork {
         }
         let most = (self.slots / 4).max(1);
         held.into_iter().filter(|(_, n)| n + self.each() > most).map(|(org, _)| org.clone()).collect()
+    }
+
+    /// Whether it is time to put rows back. What comes in between is little to read past, and a write for each event is not.
+    fn puts_back(&mut self, queue: Queue, attempt: Attempt, now: Timestamp) -> bool {
+        let last = self.put_back.get(&(queue, attempt));
+        let due = last.is_none_or(|last| !(*last..last.plus_millis(PUT_BACK_MILLIS)).contains(&now));
+        if due {
+            self.put_back.insert((queue, attempt), now);
+        }
+        due
     }
 
     /// Places for rows of this kind: what is tried again leaves half of them to what was never tried.
@@ -269,7 +292,7 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
     }
     let now = app.now();
     // Asking first keeps an idle worker from taking SQLite's one place to write.
-    let due = app.store().global_read().await?.due(now).await?;
+    let due = app.store().global_read().await?.due(now, &at_work.busy(&[])).await?;
     if due == Due::default() {
         return Ok(false);
     }
@@ -284,10 +307,12 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         }
         let (limit, each, busy) = (limit as i64, at_work.each() as i64, at_work.busy(&taken));
         let wanted = Wanted { queue, attempt, limit, each, busy: &busy };
-        for leased in tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await? {
-            free -= 1;
-            taken.push((queue, attempt, leased));
+        let leased = tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await?;
+        if !busy.is_empty() && !leased.is_empty() && at_work.puts_back(queue, attempt, now) {
+            tx.put_back(queue, attempt, now, &busy).await?;
         }
+        free -= leased.len();
+        taken.extend(leased.into_iter().map(|leased| (queue, attempt, leased)));
     }
     tx.commit().await?;
     let any = !taken.is_empty();
@@ -436,6 +461,17 @@ mod tests {
     use super::outcome::state_after;
     use super::*;
     use agenstack_core::event::{EventState, MAX_ATTEMPTS};
+
+    #[test]
+    fn rows_are_put_back_once_a_second_at_most_whatever_the_clock_does() {
+        let (mut at_work, at) = (AtWork::new(16), Timestamp::from_millis);
+        let mut puts_back = |queue, ms| at_work.puts_back(queue, Attempt::First, at(ms));
+        assert!(puts_back(Queue::Events, 50_000));
+        assert!(puts_back(Queue::Jobs, 50_001), "each queue by itself");
+        assert!(!puts_back(Queue::Events, 50_999));
+        assert!(puts_back(Queue::Events, 51_000));
+        assert!(puts_back(Queue::Events, 20_000), "the clock was set back");
+    }
 
     #[tokio::test]
     async fn a_handler_that_panics_fails_its_row_which_is_tried_again_and_given_up_at_last() {

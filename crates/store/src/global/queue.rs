@@ -5,7 +5,8 @@
 //!
 //! The rank is when a row's turn comes: when it is due, or later if its organization has queued more than its share
 //! before it (`Incoming::rank`). An organization that has all the places it may have is named by the caller and passed
-//! over; what of it stands in front is put back by a minute while others wait, so that nobody reads past it again and again.
+//! over; what of it stands in front is put back by a minute while others wait ([`GlobalTx::put_back`]), so that nobody reads past it again
+//! and again.
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
@@ -99,6 +100,38 @@ macro_rules! due {
     };
 }
 
+/// The same beside organizations that have no place free: whether anybody else has a row among the first. More are not looked at;
+/// if all of those are of the former, there may be something behind them.
+macro_rules! due_beside {
+    ($table:literal, $class:literal, $and:literal, $not_busy:literal) => {
+        concat!(
+            "(SELECT COUNT(*) >= 64 OR COUNT(CASE WHEN ",
+            $not_busy,
+            " THEN 1 END) > 0 FROM (
+                SELECT q.organization_id FROM ",
+            $table,
+            " q WHERE q.state = '",
+            $class,
+            "'",
+            $and,
+            "
+                ORDER BY q.rank, q.id LIMIT 64) q)"
+        )
+    };
+    ($not_busy:literal) => {
+        concat!(
+            "SELECT ",
+            due_beside!("events", "pending", " AND q.next_at <= $1", $not_busy),
+            ", ",
+            due_beside!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy),
+            ", ",
+            due_beside!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy),
+            ", ",
+            due_beside!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy)
+        )
+    };
+}
+
 statements! { Global;
     // What is due may be taken before its rank has come, if nobody else waits. What was put back is found within its minute;
     // further on stands only what is not due, which need not be read.
@@ -120,6 +153,8 @@ statements! { Global;
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
     QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
         ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
+    #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($2))");
+    #[postgres] QUEUE_DUE_BESIDE_POSTGRES = due_beside!("q.organization_id <> ALL(CAST($2 AS TEXT[]))");
     EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
     EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
         WHERE state = 'running' AND lease <= $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
@@ -149,7 +184,7 @@ statements! { Global;
 }
 
 /// Which queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
     /// The inbox.
     Events,
@@ -158,7 +193,7 @@ pub enum Queue {
 }
 
 /// Which rows of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attempt {
     /// Those that were never tried, or that a person asked for again.
     First,
@@ -264,10 +299,6 @@ impl GlobalTx {
                 leased.bind(texts(busy)).bind(look).fetch_all(&mut **c).await?
             }
         };
-        // Who reads past them comes again soon; if nobody else waits, it is not worth a write.
-        if !busy.is_empty() && !rows.is_empty() {
-            self.put_back(queue, attempt, now, busy).await?;
-        }
         rows.sort_by(|a, b| a.1.cmp(&b.1));
         rows.into_iter()
             .map(|(org, id, attempts, expired)| {
@@ -278,8 +309,12 @@ impl GlobalTx {
             .collect()
     }
 
-    /// Makes room in front of the queue: rows of organizations that have no place free come later.
-    async fn put_back(
+    /// Makes room in front of the queue: rows of organizations that have no place free come later. Worth its write if others
+    /// wait, who would be reached past them again and again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn put_back(
         &mut self,
         queue: Queue,
         attempt: Attempt,
@@ -315,13 +350,29 @@ impl GlobalTx {
         row.map(|(kind,)| kind).ok_or(StoreError::NotFound("job"))
     }
 
-    /// What is due. Cheap, and takes no lock.
+    /// What is due, for others than the organizations that have no place free; it may say that something is where there is
+    /// nothing. Cheap, and takes no lock.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn due(&mut self, now: Timestamp) -> Result<Due, StoreError> {
-        let (events_first, events_again, jobs_first, jobs_again) =
-            rows!(fetch_one, self, (bool, bool, bool, bool), QUEUE_DUE, now.millis())?;
+    pub async fn due(&mut self, now: Timestamp, busy: &[OrgId]) -> Result<Due, StoreError> {
+        type Row = (bool, bool, bool, bool);
+        let at = now.millis();
+        let row: Row = if busy.is_empty() {
+            rows!(fetch_one, self, Row, QUEUE_DUE, at)?
+        } else {
+            match &mut self.conn {
+                Conn::Sqlite(c) => {
+                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_SQLITE).bind(at).bind(json(busy));
+                    due.fetch_one(&mut **c).await?
+                }
+                Conn::Postgres(c) => {
+                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_POSTGRES).bind(at).bind(texts(busy));
+                    due.fetch_one(&mut **c).await?
+                }
+            }
+        };
+        let (events_first, events_again, jobs_first, jobs_again) = row;
         Ok(Due { events_first, events_again, jobs_first, jobs_again })
     }
 

@@ -4,7 +4,7 @@ use crate::common::make::{accept, ids, lease};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::event::EventState;
-use agenstack_core::id::{EventId, JobId};
+use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_core::integration::{Integration, Provider};
 use agenstack_store::global::queue::{Attempt, Due, Queue, Wanted};
 use agenstack_store::testing::{World, postgres, postgres_narrow};
@@ -104,7 +104,12 @@ macro_rules! leases {
 
 /// Whether a row is due that was never tried.
 async fn is_due(store: &Store, queue: Queue, now: Timestamp) -> bool {
-    store.global_read().await.unwrap().due(now).await.unwrap().has(queue, Attempt::First)
+    store.global_read().await.unwrap().due(now, &[]).await.unwrap().has(queue, Attempt::First)
+}
+
+/// The same for others than some organizations.
+async fn is_due_beside(store: &Store, queue: Queue, now: Timestamp, busy: &[OrgId]) -> bool {
+    store.global_read().await.unwrap().due(now, busy).await.unwrap().has(queue, Attempt::First)
 }
 
 /// What is wanted of rows that were never tried.
@@ -366,16 +371,36 @@ both_databases! {
             let named = [lark.org.org().clone()];
             let busy = Wanted { busy: &named, ..wanted };
             assert!(leases!(store, lease(busy, "t", now, now.plus_secs(60))).is_empty());
-            // Nobody else waits: nothing is written, and who was passed over stands where it stood.
+            // Nobody else waits, and who was passed over stands where it stood.
+            assert!(is_due(store, queue, now).await && !is_due_beside(store, queue, now, &named).await);
             let next = Wanted { busy: &[], each: 99, limit: 1, ..wanted };
             assert_eq!(ids(&leases!(store, lease(next, "t", now, now))), [&flood[2]]);
-            // What is passed over while somebody waits stands behind others for a minute, and is taken at once when they do not.
+            // What is put back since somebody waits stands behind others for a minute, and is taken at once when they do not.
             let other = ash.queue(&w, store, queue, "b").await;
+            assert!(is_due_beside(store, queue, now, &named).await);
             assert_eq!(ids(&leases!(store, lease(busy, "t", now, now))), [&other]);
+            leases!(store, put_back(queue, Attempt::First, now, &named));
             let late = ash.queue(&w, store, queue, "c").await;
             assert_eq!(ids(&leases!(store, lease(next, "t", now, now))), [&late]);
             let wanted = Wanted { limit: 99, ..next };
             assert_eq!(leases!(store, lease(wanted, "t", now, now)).len(), 17);
+        }
+    }
+
+    async fn what_stands_behind_many_rows_of_an_organization_without_places_counts_as_due(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        let busy = [lark.org.org().clone()];
+        for queue in QUEUES {
+            for n in 0..63 {
+                lark.queue(&w, store, queue, &n.to_string()).await;
+            }
+            assert!(!is_due_beside(store, queue, w.now(), &busy).await);
+            lark.queue(&w, store, queue, "64").await;
+            let behind = ash.queue(&w, store, queue, "a").await;
+            assert!(is_due_beside(store, queue, w.now(), &busy).await);
+            let wanted = Wanted { busy: &busy, ..untried(queue, 9) };
+            assert_eq!(ids(&leases!(store, lease(wanted, "t", w.now(), w.now()))), [&behind]);
         }
     }
 
@@ -400,7 +425,7 @@ both_databases! {
         let mut tx = store.global().await.unwrap();
         assert!(tx.event_accept(&crate::common::make::route(&shop.it), &event).await.unwrap());
         tx.commit().await.unwrap();
-        assert_eq!(store.global_read().await.unwrap().due(w.now()).await.unwrap(), Due::default());
+        assert_eq!(store.global_read().await.unwrap().due(w.now(), &[]).await.unwrap(), Due::default());
         let mut tx = store.tenant(&shop.org).await.unwrap();
         let found = tx.event_find(&event.id).await.unwrap().unwrap();
         assert_eq!((found.state, found.attempts, found.done_at), (EventState::Done, 0, Some(w.now())));

@@ -64,6 +64,39 @@ async fn each_statement_is_granted_to_its_role_by_column() {
     }
 }
 
+/// A plan is kept for as long as the table is not analysed, and the first one is made while the table is empty.
+#[tokio::test]
+async fn what_accepts_and_leases_on_postgres_reads_no_table_of_events_whole_though_nothing_is_known_of_it() {
+    const HOT: [&str; 6] = [
+        "EVENTS_ACCEPT",
+        "EVENT_FIRST_POSTGRES",
+        "EVENT_AGAIN_POSTGRES",
+        "EVENT_FIRST_BACK_POSTGRES",
+        "QUEUE_DUE",
+        "QUEUE_DUE_BESIDE_POSTGRES",
+    ];
+    let db = postgres().await;
+    let pool = db.store.postgres().unwrap();
+    let mut looked = 0;
+    for s in all().filter(|s| HOT.contains(&s.name)) {
+        let mut tx = pool.begin().await.unwrap();
+        for sql in
+            ["SET LOCAL plan_cache_mode = force_generic_plan", &format!("PREPARE the_statement AS {}", s.sql)]
+        {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+        }
+        let nulls = vec!["NULL"; binds(s)].join(", ");
+        let explain = format!("EXPLAIN EXECUTE the_statement({nulls})");
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *tx).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index"), "{}: {plan}", s.name);
+        assert!(!plan.contains("Seq Scan on events"), "{}: {plan}", s.name);
+        sqlx::raw_sql("DEALLOCATE the_statement").execute(&mut *tx).await.unwrap();
+        looked += 1;
+    }
+    assert_eq!(looked, HOT.len());
+}
+
 #[test]
 fn no_two_statements_have_one_name() {
     let mut seen = BTreeSet::new();

@@ -31,7 +31,7 @@ type Task = (oneshot::Sender<()>, JoinHandle<()>);
 pub(crate) struct Checkpoints {
     task: Arc<Mutex<Option<Task>>>,
     turn: Arc<Mutex<()>>,
-    options: SqliteConnectOptions,
+    options: Arc<SqliteConnectOptions>,
 }
 
 impl Checkpoints {
@@ -71,7 +71,7 @@ impl Checkpoints {
                 let _ = open.close().await;
             }
         });
-        Self { task: Arc::new(Mutex::new(Some((end, task)))), turn, options: to_empty }
+        Self { task: Arc::new(Mutex::new(Some((end, task)))), turn, options: Arc::new(to_empty) }
     }
 
     /// Nothing is written back as long as what this gives is held: the writer is busy with all of the file.

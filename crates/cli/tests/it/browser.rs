@@ -1,5 +1,6 @@
 //! The demo, as people use it: the built program, real Chromium, mouse and keyboard.
 
+use fantoccini::error::CmdError;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
@@ -96,6 +97,11 @@ pub struct Window {
     product: String,
 }
 
+/// Whether the page was being left for the next one just when it was asked: it is not that there is nothing.
+fn left(error: &CmdError) -> bool {
+    matches!(error, CmdError::NotW3C(Value::String(words)) if words == "aborted by navigation")
+}
+
 impl Window {
     pub async fn open(driver: &str, product: &str, more: &[&str], preferences: Value) -> Self {
         let mut arguments = vec![
@@ -126,12 +132,15 @@ impl Window {
     }
 
     pub async fn see(&self, css: &str) -> fantoccini::elements::Element {
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
-        match found {
-            Ok(element) => element,
-            Err(error) => {
-                let url = self.client.current_url().await.map(|u| u.to_string()).unwrap_or_default();
-                panic!("{css} does not appear at {url}: {error}\n{}", self.text("body").await)
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await {
+                Ok(element) => return element,
+                Err(error) if left(&error) && tokio::time::Instant::now() < deadline => {}
+                Err(error) => {
+                    let url = self.client.current_url().await.map(|u| u.to_string()).unwrap_or_default();
+                    panic!("{css} does not appear at {url}: {error}\n{}", self.text("body").await)
+                }
             }
         }
     }
@@ -150,7 +159,9 @@ impl Window {
             };
             match clicked {
                 Ok(()) => return,
-                Err(e) if e.is_stale_element_reference() && tokio::time::Instant::now() < deadline => {}
+                Err(e)
+                    if (e.is_stale_element_reference() || left(&e))
+                        && tokio::time::Instant::now() < deadline => {}
                 Err(e) => panic!("{css} cannot be clicked: {e}"),
             }
         }
@@ -175,10 +186,10 @@ impl Window {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
-            let there =
-                self.client.execute(script, vec![json!(css), json!(part)]).await.expect("the page answers");
-            if there == json!(true) {
-                return;
+            match self.client.execute(script, vec![json!(css), json!(part)]).await {
+                Ok(there) if there == json!(true) => return,
+                Ok(_) => {}
+                Err(error) => assert!(left(&error), "the page does not answer: {error}"),
             }
             assert!(
                 tokio::time::Instant::now() < deadline,

@@ -187,7 +187,7 @@ impl Window {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             match self.client.execute(script, vec![json!(css), json!(part)]).await {
-                Ok(there) if there == json!(true) => return,
+                Ok(Value::Bool(true)) => return,
                 Ok(_) => {}
                 Err(error) => assert!(left(&error), "the page does not answer: {error}"),
             }

@@ -6,7 +6,7 @@
 use crate::checkpoint::Checkpoints;
 use crate::error::StoreError;
 use crate::notice::{self, Notice};
-use crate::writer::{Held, Writer};
+use crate::writer::{Held, Single, Writer};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::id::OrgId;
@@ -20,7 +20,7 @@ use sqlx::{
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections to PostgreSQL for transactions, at most.
 const CONNECTIONS: u32 = 12;
@@ -381,17 +381,23 @@ async fn begin_postgres(
 impl Held {
     /// The connection for single statements that is held, or another one.
     pub(crate) async fn single(&mut self, pool: &PgPool) -> Result<&mut PgConnection, sqlx::Error> {
-        Ok(match &mut self.single {
-            Some(connection) => connection,
-            none => none.insert(pool.acquire().await?),
-        })
+        let now = Instant::now();
+        self.close_single(Some(now));
+        let single = match &mut self.single {
+            Some(single) => single,
+            none => none.insert(Single::new(pool.acquire().await?, now)),
+        };
+        single.used = now;
+        Ok(&mut single.connection)
     }
 
-    /// Whether it turned out to be broken, as all are when the server was restarted; then it is not held any more.
+    /// Whether it turned out to be broken, as all are when the server was restarted; then it is not held any more. Nor is one to
+    /// a server that only reads: the next may lead to another server.
     pub(crate) fn broke(&mut self, error: &sqlx::Error) -> bool {
         let broke = is_broken(error);
-        if broke {
-            self.single = None;
+        let reads_only = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "25006");
+        if broke || reads_only {
+            self.close_single(None);
         }
         broke
     }
@@ -405,7 +411,7 @@ macro_rules! single {
         loop {
             let $c = $held.single($pool).await?;
             match $run {
-                Err(error) if left > 0 && $held.broke(&error) => left -= 1,
+                Err(error) if $held.broke(&error) && left > 0 => left -= 1,
                 other => break other,
             }
         }

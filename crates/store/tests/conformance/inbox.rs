@@ -4,11 +4,12 @@ use crate::common::make::{accept, route};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::EventState;
 use agenstack_core::integration::{Integration, Provider};
+use agenstack_store::error::Kind;
 use agenstack_store::global::inbox::{Addressed, Incoming};
 use agenstack_store::tenant::event::EventFilter;
 use agenstack_store::testing::{World, postgres, sealed};
 use agenstack_store::{Held, Store, both_databases};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::BTreeSet;
 
 async fn count(store: &Store, org: &OrgCtx) -> usize {
@@ -292,4 +293,27 @@ async fn on_postgres_whoever_holds_a_connection_that_the_server_has_ended_goes_o
         assert!(ended >= 2, "{ended}");
     }
     assert_eq!(count(&db.store, &org).await, 3);
+}
+
+#[tokio::test]
+async fn on_postgres_whoever_holds_a_connection_to_a_server_that_only_read_goes_on_when_it_writes_again() {
+    let db = postgres().await;
+    let w = World::new();
+    let (org, _) = w.organization(&db.store, "Lark").await;
+    let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    let mut administrator = PgConnection::connect(&db.url).await.unwrap();
+    let name: String =
+        sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut administrator).await.unwrap();
+    // What a session may do is settled when it begins: one that is kept would be read-only for ever.
+    let set = |to: &str| {
+        AssertSqlSafe(format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {to}"))
+    };
+    sqlx::query(set("on")).execute(&mut administrator).await.unwrap();
+    let mut held = Held::default();
+    let one = Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, "a", "1") };
+    let refused = db.store.events_commit(&mut held, &[&one], &[], w.now()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unavailable);
+    sqlx::query(set("off")).execute(&mut administrator).await.unwrap();
+    let new = db.store.events_commit(&mut held, &[&one], &[], w.now()).await.unwrap();
+    assert_eq!(new, BTreeSet::from([one.event.id]));
 }

@@ -44,6 +44,7 @@ pub mod retention;
 pub mod rotation;
 mod routing;
 pub mod seed;
+mod seen;
 mod share;
 mod state;
 pub mod timeline;

@@ -9,14 +9,12 @@ use agenstack_core::integration::Provider;
 use agenstack_store::{Held, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait. Each is of a delivery that waits for its answer, and no longer than that.
 const WAITING: usize = 1_024;
 /// Accounts of one question.
 const BATCH: usize = 256;
-/// Questions under way at once: while one is, the next gathers.
-const AT_ONCE: usize = 2;
 
 struct Asked {
     provider: Provider,
@@ -35,29 +33,23 @@ pub(crate) enum Unknown {
     Store(Arc<StoreError>),
 }
 
-/// The way to the tasks.
+/// The way to the task.
 #[derive(Debug)]
 pub(crate) struct Lookup(mpsc::Sender<Asked>);
 
 impl Lookup {
-    /// Starts the tasks; they end when this is dropped.
+    /// Starts the task; it ends when this is dropped. While one question is under way, the next gathers.
     pub(crate) fn start(store: &Store, keyring: &Arc<Keyring>, routes: &Arc<Routes>) -> Self {
-        let (asked, waiting) = mpsc::channel::<Asked>(WAITING);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..AT_ONCE {
-            let (store, keyring, routes, waiting) =
-                (store.clone(), keyring.clone(), routes.clone(), waiting.clone());
-            tokio::spawn(async move {
-                let mut held = Held::default();
-                loop {
-                    let batch = group::next(&mut *waiting.lock().await, BATCH, |_| 1).await;
-                    let Some(batch) = batch else { break };
-                    if !group::survive(answer(&store, &mut held, &keyring, &routes, batch)).await {
-                        held = Held::default();
-                    }
+        let (asked, mut waiting) = mpsc::channel::<Asked>(WAITING);
+        let (store, keyring, routes) = (store.clone(), keyring.clone(), routes.clone());
+        tokio::spawn(async move {
+            let mut held = Held::default();
+            while let Some(batch) = group::next(&mut waiting, BATCH, |_| 1).await {
+                if !group::survive(answer(&store, &mut held, &keyring, &routes, batch)).await {
+                    held = Held::default();
                 }
-            });
-        }
+            }
+        });
         Self(asked)
     }
 

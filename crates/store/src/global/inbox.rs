@@ -2,7 +2,6 @@
 
 use crate::db::{Conn, GlobalTx, Pools, Store, execute, rows, single};
 use crate::error::StoreError;
-use crate::global::routing::{json_list, routes_seen_postgres};
 use crate::notice::{self, Notice};
 use crate::statement::statements;
 use crate::writer::{Held, Writer};
@@ -13,7 +12,7 @@ use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{PgConnection, PgPool, Sqlite};
+use sqlx::{PgConnection, Sqlite};
 use std::collections::BTreeSet;
 
 /// A text twice, with a comma between.
@@ -41,15 +40,10 @@ macro_rules! sqlite_accept {
     };
 }
 
-/// The same as a whole transaction in one text, with the connections that are noted as seen.
+/// The same as a whole transaction in one text.
 macro_rules! sqlite_commit {
     ($($rows:tt)*) => {
-        concat!(
-            "BEGIN IMMEDIATE; ",
-            sqlite_accept!($($rows)*),
-            "; UPDATE integrations SET last_event_at = ? WHERE id IN (SELECT value FROM json_each(?)) AND COALESCE(last_event_at, 0) < ? - 60000;
-            COMMIT"
-        )
+        concat!("BEGIN IMMEDIATE; ", sqlite_accept!($($rows)*), "; COMMIT")
     };
 }
 
@@ -208,8 +202,6 @@ async fn commit_sqlite(
     writer: &Writer,
     held: &mut Held,
     all: &[&Addressed],
-    seen: &[IntegrationId],
-    now: Timestamp,
 ) -> Result<Option<Vec<(String,)>>, sqlx::Error> {
     let Some((rows, sql)) = COMMITS.iter().find(|(rows, _)| *rows >= all.len()) else { return Ok(None) };
     let mut query = all.iter().fold(sqlx::query_as(*sql), |query, a| bind_row(query, a));
@@ -217,7 +209,6 @@ async fn commit_sqlite(
     for _ in 0..(rows - all.len()) * COLUMNS {
         query = query.bind(None::<&str>);
     }
-    let query = query.bind(now.millis()).bind(json_list(seen)).bind(now.millis());
     let connection = writer.held(held).await?;
     let outcome = query.fetch_all(&mut **connection).await;
     if outcome.is_err() {
@@ -230,9 +221,8 @@ async fn commit_sqlite(
 }
 
 impl Store {
-    /// Adds events for their owners and notes the connections `seen`, in a transaction of its own. Gives the ids of the events
-    /// that are new; see [`GlobalTx::events_accept`]. Who commits again at once goes on with what is `held`; who does not lets go
-    /// of it.
+    /// Adds events for their owners, in a transaction of its own. Gives the ids of the events that are new; see
+    /// [`GlobalTx::events_accept`]. Who commits again at once goes on with what is `held`; who does not lets go of it.
     ///
     /// # Errors
     /// If the database refuses; then none of them is there.
@@ -240,51 +230,31 @@ impl Store {
         &self,
         held: &mut Held,
         all: &[&Addressed],
-        seen: &[IntegrationId],
-        now: Timestamp,
     ) -> Result<BTreeSet<EventId>, StoreError> {
         match &self.pools {
             Pools::Sqlite { write, .. } => {
-                if let Some(new) = commit_sqlite(write, held, all, seen, now).await? {
+                if let Some(new) = commit_sqlite(write, held, all).await? {
                     return new.into_iter().map(event_id).collect();
                 }
                 held.let_go();
                 let mut tx = self.global().await?;
                 let new = tx.events_accept(all).await?;
-                if !seen.is_empty() {
-                    tx.routes_seen(seen, now).await?;
-                }
                 tx.commit().await?;
                 Ok(new)
             }
             Pools::Postgres { single, .. } => {
                 let new = single!(held, single, |c| accept_postgres(c, all).await)?;
-                // They are there. What follows is for convenience, and whatever becomes of it changes nothing about that.
-                let tells = self.tells_work() && is_work(all) && !new.is_empty();
-                if let Err(error) = note(held, single, tells, seen, now).await {
-                    tracing::warn!(%error, "whose events came in was not noted; the next ones note it");
+                // They are there: whether others are told changes nothing about that, and they look by themselves.
+                if self.tells_work() && is_work(all) && !new.is_empty() {
+                    let told = single!(held, single, |c| notice::tell_postgres(c, &Notice::Work).await);
+                    if let Err(error) = told {
+                        tracing::warn!(%error, "other processes were not told of work; they look for it by themselves");
+                    }
                 }
                 new.into_iter().map(event_id).collect()
             }
         }
     }
-}
-
-/// Tells other processes of work, and notes whose events came in.
-async fn note(
-    held: &mut Held,
-    pool: &PgPool,
-    tells: bool,
-    seen: &[IntegrationId],
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    if tells {
-        single!(held, pool, |c| notice::tell_postgres(c, &Notice::Work).await)?;
-    }
-    if !seen.is_empty() {
-        single!(held, pool, |c| routes_seen_postgres(c, seen, now).await)?;
-    }
-    Ok(())
 }
 
 /// Adds events in one statement; the ids of those that are new.

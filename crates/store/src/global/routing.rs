@@ -11,7 +11,6 @@ use agenstack_core::ctx::{QueuedFor, Route};
 use agenstack_core::id::{IntegrationId, OrgId};
 use agenstack_core::integration::{ConnectionStatus, Provider, ReplacedSecret};
 use agenstack_core::sealed::Sealed;
-use sqlx::PgConnection;
 
 statements! { Global;
     ROUTE_BY_ACCOUNT = "SELECT organization_id, id, generation, external_id, acting_user_id, webhook_secret, webhook_secret_previous, webhook_previous_until
@@ -134,7 +133,7 @@ fn due((org, id): (String, String)) -> Result<(QueuedFor, IntegrationId), StoreE
 }
 
 /// Ids as SQLite takes a list.
-pub(crate) fn json_list(ids: &[IntegrationId]) -> String {
+fn json_list(ids: &[IntegrationId]) -> String {
     // An id holds nothing that JSON would have to escape.
     let quoted: Vec<_> = ids.iter().map(|id| format!("\"{}\"", id.as_str())).collect();
     format!("[{}]", quoted.join(","))
@@ -330,18 +329,11 @@ impl GlobalTx {
                     .execute(&mut **c)
                     .await?;
             }
-            Conn::Postgres(c) => routes_seen_postgres(c, ids, at).await?,
+            Conn::Postgres(c) => {
+                let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();
+                sqlx::query(ROUTES_SEEN_POSTGRES).bind(list).bind(at.millis()).execute(&mut **c).await?;
+            }
         }
         Ok(())
     }
-}
-
-/// The same on a connection to PostgreSQL.
-pub(crate) async fn routes_seen_postgres(
-    c: &mut PgConnection,
-    ids: &[IntegrationId],
-    at: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let list: Vec<_> = ids.iter().map(IntegrationId::as_str).collect();
-    sqlx::query(ROUTES_SEEN_POSTGRES).bind(list).bind(at.millis()).execute(c).await.map(drop)
 }

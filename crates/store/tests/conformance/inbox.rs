@@ -126,8 +126,7 @@ both_databases! {
             ];
             let list: Vec<_> = all.iter().collect();
             let new = if at_once {
-                let seen = std::slice::from_ref(&page.id);
-                db.store.events_commit(&mut Held::default(), &list, seen, w.now()).await.unwrap()
+                db.store.events_commit(&mut Held::default(), &list).await.unwrap()
             } else {
                 let mut tx = db.store.global().await.unwrap();
                 let new = tx.events_accept(&list).await.unwrap();
@@ -140,9 +139,6 @@ both_databases! {
             assert!(new == expected || new == other, "{new:?}");
             assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (before + 1, before * 2));
         }
-        let mut tx = db.store.tenant_read(&ash).await.unwrap();
-        assert_eq!(tx.integration_find(&page.id).await.unwrap().unwrap().last_event_at, Some(w.now()));
-        assert_eq!(tx.integration_find(&ended.id).await.unwrap().unwrap().last_event_at, None);
     }
 
     async fn a_batch_of_any_size_is_committed_whole(db: TestDb) {
@@ -157,9 +153,9 @@ both_databases! {
                 .collect();
             let list: Vec<_> = events.iter().collect();
             let ids: BTreeSet<_> = events.iter().map(|a| a.event.id.clone()).collect();
-            assert_eq!(db.store.events_commit(&mut held, &list, &[], w.now()).await.unwrap(), ids);
+            assert_eq!(db.store.events_commit(&mut held, &list).await.unwrap(), ids);
             all += n;
-            let again = db.store.events_commit(&mut held, &list, &[], w.now()).await.unwrap();
+            let again = db.store.events_commit(&mut held, &list).await.unwrap();
             assert!(again.is_empty(), "{n} came twice: {again:?}");
         }
         held.let_go();
@@ -173,12 +169,12 @@ both_databases! {
         let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
         let mut held = Held::default();
         let one = |dedup: &str| Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, dedup, "1") };
-        db.store.events_commit(&mut held, &[&one("a")], &[], w.now()).await.unwrap();
+        db.store.events_commit(&mut held, &[&one("a")]).await.unwrap();
         let (store, org) = (db.store.clone(), lark.clone());
         let mut other = Box::pin(async move { store.tenant(&org).await.unwrap().commit().await });
         // It waits, if there is one connection that writes; then it has its turn after the commit under way.
         let ready = futures::poll!(&mut other).is_ready();
-        db.store.events_commit(&mut held, &[&one("b")], &[], w.now()).await.unwrap();
+        db.store.events_commit(&mut held, &[&one("b")]).await.unwrap();
         if !ready {
             other.await.unwrap();
         }
@@ -271,11 +267,7 @@ async fn on_postgres_whoever_holds_a_connection_that_the_server_has_ended_goes_o
     let (mut commits, mut looks) = (Held::default(), Held::default());
     for n in ["a", "b", "c"] {
         let one = Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, n, "1") };
-        let new = db
-            .store
-            .events_commit(&mut commits, &[&one], std::slice::from_ref(&shop.id), w.now())
-            .await
-            .unwrap();
+        let new = db.store.events_commit(&mut commits, &[&one]).await.unwrap();
         assert_eq!(new, BTreeSet::from([one.event.id]));
         let found = db
             .store
@@ -311,9 +303,9 @@ async fn on_postgres_whoever_holds_a_connection_to_a_server_that_only_read_goes_
     sqlx::query(set("on")).execute(&mut administrator).await.unwrap();
     let mut held = Held::default();
     let one = Addressed { to: route(&shop), held: false, event: w.incoming(Provider::Shopify, "a", "1") };
-    let refused = db.store.events_commit(&mut held, &[&one], &[], w.now()).await.unwrap_err();
+    let refused = db.store.events_commit(&mut held, &[&one]).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Unavailable);
     sqlx::query(set("off")).execute(&mut administrator).await.unwrap();
-    let new = db.store.events_commit(&mut held, &[&one], &[], w.now()).await.unwrap();
+    let new = db.store.events_commit(&mut held, &[&one]).await.unwrap();
     assert_eq!(new, BTreeSet::from([one.event.id]));
 }

@@ -46,7 +46,7 @@ async fn on_postgres_work_is_told_by_a_process_that_has_no_worker_only() {
     assert_eq!(notices.next().await.unwrap(), Notice::Work);
     let event = w.incoming(Provider::Shopify, "three", "a");
     let one = Addressed { to: route(&shop), held: false, event };
-    db.store.events_commit(&mut Held::default(), &[&one], &[], w.now()).await.unwrap();
+    db.store.events_commit(&mut Held::default(), &[&one]).await.unwrap();
     assert_eq!(notices.next().await.unwrap(), Notice::Work);
 }
 

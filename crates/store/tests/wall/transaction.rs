@@ -140,7 +140,7 @@ async fn what_is_committed_or_looked_up_by_a_single_statement_may_no_more_than_a
         let event = w.incoming(Provider::Shopify, name, "1");
         Addressed { to: to.clone(), held: false, event }
     };
-    db.store.events_commit(&mut held, &[&one("a")], &[], w.now()).await.unwrap();
+    db.store.events_commit(&mut held, &[&one("a")]).await.unwrap();
     // The tests' own role passes every wall: what is refused now was done in another one.
     let pool = db.store.postgres().unwrap();
     for sql in [
@@ -149,7 +149,7 @@ async fn what_is_committed_or_looked_up_by_a_single_statement_may_no_more_than_a
     ] {
         sqlx::query(sql).execute(pool).await.unwrap();
     }
-    assert!(db.store.events_commit(&mut held, &[&one("b")], &[], w.now()).await.is_err());
+    assert!(db.store.events_commit(&mut held, &[&one("b")]).await.is_err());
     let asked = ["lark.myshopify.com"];
     assert!(db.store.routes_by_accounts(&mut held, Provider::Shopify, &asked).await.is_err());
 }

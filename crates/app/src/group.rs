@@ -11,6 +11,16 @@ pub(crate) async fn next<T>(
     count: impl Fn(&T) -> usize,
 ) -> Option<Vec<T>> {
     let first = waiting.recv().await?;
+    Some(with(first, waiting, most, count))
+}
+
+/// The same after the first has come.
+pub(crate) fn with<T>(
+    first: T,
+    waiting: &mut Receiver<T>,
+    most: usize,
+    count: impl Fn(&T) -> usize,
+) -> Vec<T> {
     let mut there = count(&first);
     let mut group = vec![first];
     while there < most
@@ -19,7 +29,7 @@ pub(crate) async fn next<T>(
         there += count(&one);
         group.push(one);
     }
-    Some(group)
+    group
 }
 
 /// Does it; `false` if it panicked. Who waits for it learns that from the answer that never comes, and the next group is done

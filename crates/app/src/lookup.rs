@@ -44,7 +44,10 @@ impl Lookup {
         let (store, keyring, routes) = (store.clone(), keyring.clone(), routes.clone());
         tokio::spawn(async move {
             let mut held = Held::default();
-            while let Some(batch) = group::next(&mut waiting, BATCH, |_| 1).await {
+            while let Some(first) = waiting.recv().await {
+                // Whoever else is about to ask asks first: with many deliveries at hand, that makes one question of several.
+                tokio::task::yield_now().await;
+                let batch = group::with(first, &mut waiting, BATCH, |_| 1);
                 if !group::survive(answer(&store, &mut held, &keyring, &routes, batch)).await {
                     held = Held::default();
                 }

@@ -15,7 +15,7 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{EventId, JobId, OrgId};
-use agenstack_store::global::queue::{Attempt, Due, Leased, Queue, Wanted};
+use agenstack_store::global::queue::{Attempt, Conversation, Due, Leased, Queue, Wanted};
 use outcome::{again_after, ended_with_its_process, failed};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const CARE: Duration = Duration::from_secs(20);
 /// A row whose handler ended so many times in a row with the process is not handled any more: it may be the reason.
 const MOST_EXPIRED: i64 = 5;
-/// How often rows of organizations that have no place free are put back, at most.
+/// How often rows that cannot be taken are put back, at most.
 const PUT_BACK_MILLIS: i64 = 1_000;
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: i64 = 16;
@@ -77,7 +77,9 @@ struct AtWork {
     tasks: JoinSet<(OrgId, Attempt)>,
     held: HashMap<OrgId, usize>,
     again: usize,
-    /// When rows of organizations that have no place free were put back last.
+    /// After which conversation of a queue the next look behind its front begins.
+    last: HashMap<Queue, Conversation>,
+    /// When rows that cannot be taken were put back last.
     put_back: HashMap<(Queue, Attempt), Timestamp>,
     /// The names on the leases of what is at work.
     tokens: Vec<Token>,
@@ -91,6 +93,7 @@ impl AtWork {
             tasks: JoinSet::new(),
             held: HashMap::new(),
             again: 0,
+            last: HashMap::new(),
             put_back: HashMap::new(),
             tokens: Vec::new(),
         }
@@ -307,8 +310,19 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         }
         let (limit, each, busy) = (limit as i64, at_work.each() as i64, at_work.busy(&taken));
         let wanted = Wanted { queue, attempt, limit, each, busy: &busy };
-        let leased = tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await?;
-        if !busy.is_empty() && !leased.is_empty() && at_work.puts_back(queue, attempt, now) {
+        let until = now.plus_secs(LEASE_SECS);
+        let mut leased = tx.lease(wanted, &token.0, now, until).await?;
+        let mut in_the_way = !busy.is_empty() && !leased.is_empty();
+        // What failed was the first of its conversation, so that nothing of that class is in the way of others.
+        if attempt == Attempt::First && (leased.len() as i64) < limit {
+            let wanted = Wanted { limit: limit - leased.len() as i64, ..wanted };
+            let last = at_work.last.entry(queue).or_default();
+            if let Some(behind) = tx.lease_behind(wanted, last, &token.0, now, until).await? {
+                leased.extend(behind);
+                in_the_way = true;
+            }
+        }
+        if in_the_way && at_work.puts_back(queue, attempt, now) {
             tx.put_back(queue, attempt, now, &busy).await?;
         }
         free -= leased.len();

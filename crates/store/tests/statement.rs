@@ -68,8 +68,10 @@ async fn each_statement_is_granted_to_its_role_by_column() {
 /// A plan is kept for as long as its tables are not analysed, and the first one is made while they are empty, or nearly.
 #[tokio::test]
 async fn what_accepts_and_leases_on_postgres_reads_no_table_whole_though_nothing_is_known_of_it() {
-    const HOT: [&str; 6] = [
+    const HOT: [&str; 8] = [
         "EVENTS_ACCEPT",
+        "EVENTS_BEHIND_POSTGRES",
+        "EVENTS_TAKE_POSTGRES",
         "EVENT_FIRST_POSTGRES",
         "EVENT_AGAIN_POSTGRES",
         "EVENT_FIRST_BACK_POSTGRES",
@@ -209,6 +211,14 @@ fn the_statements_that_cross_tenants_are_these() {
     JOB_FIRST_BACK_POSTGRES
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
+    EVENTS_BEHIND_SQLITE
+    EVENTS_BEHIND_POSTGRES
+    JOBS_BEHIND_SQLITE
+    JOBS_BEHIND_POSTGRES
+    EVENTS_TAKE_SQLITE
+    EVENTS_TAKE_POSTGRES
+    JOBS_TAKE_SQLITE
+    JOBS_TAKE_POSTGRES
     QUEUE_DUE
     QUEUE_DUE_BESIDE_SQLITE
     QUEUE_DUE_BESIDE_POSTGRES
@@ -340,6 +350,14 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     JOB_FIRST_BACK_POSTGRES
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
+    EVENTS_BEHIND_SQLITE
+    EVENTS_BEHIND_POSTGRES
+    JOBS_BEHIND_SQLITE
+    JOBS_BEHIND_POSTGRES
+    EVENTS_TAKE_SQLITE
+    EVENTS_TAKE_POSTGRES
+    JOBS_TAKE_SQLITE
+    JOBS_TAKE_POSTGRES
     QUEUE_DUE
     QUEUE_DUE_BESIDE_SQLITE
     QUEUE_DUE_BESIDE_POSTGRES

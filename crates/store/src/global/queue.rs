@@ -5,8 +5,12 @@
 //!
 //! The rank is when a row's turn comes: when it is due, or later if its organization has queued more than its share
 //! before it (`Incoming::rank`). An organization that has all the places it may have is named by the caller and passed
-//! over; what of it stands in front is put back by a minute while others wait ([`GlobalTx::put_back`]), so that nobody reads past it again
-//! and again.
+//! over.
+//!
+//! A lease looks at the rows in front only. What stands there and cannot be taken, because its organization has no place free or
+//! because it follows another row of its conversation, is put back by a minute ([`GlobalTx::put_back`]), so that nobody reads past it
+//! again and again. While it is in the way, rows are found by conversation instead, one after the other
+//! ([`GlobalTx::lease_behind`]): somebody who writes a hundred thousand messages costs others a look at a few rows.
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
@@ -15,31 +19,71 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::QueuedFor;
 use agenstack_core::event::EventState;
 use agenstack_core::id::OrgId;
+use std::collections::HashMap;
 
 /// Rows that a lease looks at for each that it may take: those past an organization's share are passed over.
 const LOOK: i64 = 8;
-/// Rows of organizations without a free place that are put back at a time, and by how much.
-const PUT_BACK: i64 = 256;
+/// Rows in front, as text: more than these a lease does not look at. And as many are put back at a time, and by how much.
+macro_rules! front {
+    () => {
+        "512"
+    };
+}
+const PUT_BACK: i64 = 512;
 const PUT_BACK_SECS: i64 = 60;
+/// Conversations that one look behind the front reads.
+const CONVERSATIONS: i64 = 128;
+
+/// Whether nothing of its conversation stands before a row `q`. `LIMIT 1` leaves an index as the only way to look.
+macro_rules! first_of_its_conversation {
+    ($table:literal) => {
+        concat!(
+            "(SELECT 1 FROM ",
+            $table,
+            " p WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
+                AND p.state IN ('pending', 'failed', 'running') LIMIT 1) IS NULL"
+        )
+    };
+}
 
 /// `$class` and `$and` stand as text, because an index of only some rows is used only for a condition that is its own.
 macro_rules! lease {
     ($table:literal, $class:literal, $and:literal, $not_busy:literal, $lock:literal) => {
         concat!(
-            "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
+            "UPDATE ",
+            $table,
+            " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
              WHERE (organization_id, id) IN (
-                SELECT e.organization_id, e.id FROM ", $table, " e JOIN (
+                SELECT e.organization_id, e.id FROM ",
+            $table,
+            " e JOIN (
                     SELECT organization_id, id, rank,
                         ROW_NUMBER() OVER (PARTITION BY organization_id ORDER BY rank, id) AS place
-                    FROM (SELECT q.organization_id, q.id, q.rank FROM ", $table, " q
-                        WHERE q.state = '", $class, "' AND q.next_at <= $1", $and, " AND ", $not_busy, "
-                          AND NOT EXISTS (SELECT 1 FROM ", $table, " p
-                              WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
-                                AND p.state IN ('pending', 'failed', 'running'))
+                    FROM (SELECT q.organization_id, q.id, q.rank FROM (
+                            SELECT organization_id, id, rank, order_key FROM ",
+            $table,
+            " q
+                            WHERE q.state = '",
+            $class,
+            "' AND q.next_at <= $1",
+            $and,
+            " AND ",
+            $not_busy,
+            "
+                            ORDER BY q.rank, q.id LIMIT ",
+            front!(),
+            ") q
+                        WHERE ",
+            first_of_its_conversation!($table),
+            "
                         ORDER BY q.rank, q.id LIMIT $7) front
                 ) w ON w.organization_id = e.organization_id AND w.id = e.id
-                WHERE w.place <= $5 AND e.state = '", $class, "'
-                ORDER BY w.rank, w.id LIMIT $4 ", $lock, ")
+                WHERE w.place <= $5 AND e.state = '",
+            $class,
+            "'
+                ORDER BY w.rank, w.id LIMIT $4 ",
+            $lock,
+            ")
              RETURNING organization_id, id, attempts, expired"
         )
     };
@@ -47,7 +91,13 @@ macro_rules! lease {
         lease!($table, $class, $and, "q.organization_id NOT IN (SELECT value FROM json_each($6))", "")
     };
     (postgres $table:literal, $class:literal, $and:literal) => {
-        lease!($table, $class, $and, "q.organization_id <> ALL(CAST($6 AS TEXT[]))", "FOR UPDATE OF e SKIP LOCKED")
+        lease!(
+            $table,
+            $class,
+            $and,
+            "q.organization_id <> ALL(CAST($6 AS TEXT[]))",
+            "FOR UPDATE OF e SKIP LOCKED"
+        )
     };
 }
 
@@ -71,9 +121,11 @@ macro_rules! put_back {
             "
                     ORDER BY q.rank, q.id LIMIT $4
                 ) f ON f.organization_id = q.organization_id AND f.id = q.id
-                WHERE ",
+                WHERE (",
             $is_busy,
-            " AND q.state = '",
+            " OR NOT ",
+            first_of_its_conversation!($table),
+            ") AND q.state = '",
             $class,
             "' ",
             $lock,
@@ -90,6 +142,73 @@ macro_rules! put_back {
             $and,
             "q.organization_id = ANY(CAST($3 AS TEXT[]))",
             "FOR UPDATE OF q SKIP LOCKED"
+        )
+    };
+}
+
+/// Of the conversations from one on, in the order of their keys: the first row of each, and whether it can be taken. Nothing
+/// if there are so few rows that a lease has looked at all of them.
+macro_rules! behind {
+    (postgres $table:literal, $and:literal) => {
+        concat!(
+            "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
+                (SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
+                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > ($3, $4)
+                      AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
+                            AND q.organization_id <> ALL(CAST($2 AS TEXT[])) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
+                    ORDER BY q.organization_id, q.order_key, q.id LIMIT 1)
+                UNION ALL
+                SELECT n.organization_id, n.order_key, n.id, n.due FROM k CROSS JOIN LATERAL (
+                    SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " AS due FROM ", $table, " q
+                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > (k.organization_id, k.order_key)
+                    ORDER BY q.organization_id, q.order_key, q.id LIMIT 1) n
+            ) SELECT organization_id, order_key, id, due FROM k LIMIT $5"
+        )
+    };
+    // Two subqueries, since SQLite finds no place in an index by two columns at once.
+    (sqlite $table:literal, $and:literal) => {
+        concat!(
+            "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
+                SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
+                WHERE q.rowid = ", behind!(next $table, "$3", "$4"), "
+                  AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
+                        AND q.organization_id NOT IN (SELECT value FROM json_each($2)) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
+                UNION ALL
+                SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, "
+                FROM k CROSS JOIN ", $table, " q ON q.rowid = ", behind!(next $table, "k.organization_id", "k.order_key"), "
+                LIMIT $5
+            ) SELECT organization_id, order_key, id, due FROM k"
+        )
+    };
+    (next $table:literal, $org:literal, $key:literal) => {
+        concat!(
+            "COALESCE(
+                (SELECT e.rowid FROM ", $table, " e WHERE e.state IN ('pending', 'failed', 'running')
+                    AND e.organization_id = ", $org, " AND e.order_key > ", $key, " ORDER BY e.order_key, e.id LIMIT 1),
+                (SELECT e.rowid FROM ", $table, " e WHERE e.state IN ('pending', 'failed', 'running')
+                    AND e.organization_id > ", $org, " ORDER BY e.organization_id, e.order_key, e.id LIMIT 1))"
+        )
+    };
+}
+
+/// Leases rows that were found so, unless another worker was faster.
+macro_rules! take {
+    (postgres $table:literal) => {
+        concat!(
+            "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $1, lease_token = $2
+             WHERE (organization_id, id) IN (
+                SELECT e.organization_id, e.id FROM UNNEST(CAST($3 AS TEXT[]), CAST($4 AS TEXT[])) AS r(organization_id, id)
+                CROSS JOIN LATERAL (SELECT e.organization_id, e.id FROM ", $table, " e
+                    WHERE e.organization_id = r.organization_id AND e.id = r.id AND e.state = 'pending' LIMIT 1 FOR UPDATE SKIP LOCKED) e)
+             RETURNING organization_id, id, attempts, expired"
+        )
+    };
+    (sqlite $table:literal) => {
+        concat!(
+            "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $1, lease_token = $2
+             WHERE (organization_id, id) IN (SELECT o.value, i.value FROM json_each($3) o JOIN json_each($4) i ON i.key = o.key)
+               AND state = 'pending'
+             RETURNING organization_id, id, attempts, expired"
         )
     };
 }
@@ -151,6 +270,14 @@ statements! { Global;
     #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
     #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
+    #[sqlite] EVENTS_BEHIND_SQLITE = behind!(sqlite "events", "");
+    #[postgres] EVENTS_BEHIND_POSTGRES = behind!(postgres "events", "");
+    #[sqlite] JOBS_BEHIND_SQLITE = behind!(sqlite "jobs", " AND q.rank <= $1 + 60000");
+    #[postgres] JOBS_BEHIND_POSTGRES = behind!(postgres "jobs", " AND q.rank <= $1 + 60000");
+    #[sqlite] EVENTS_TAKE_SQLITE = take!(sqlite "events");
+    #[postgres] EVENTS_TAKE_POSTGRES = take!(postgres "events");
+    #[sqlite] JOBS_TAKE_SQLITE = take!(sqlite "jobs");
+    #[postgres] JOBS_TAKE_POSTGRES = take!(postgres "jobs");
     QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
         ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
     #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($2))");
@@ -241,6 +368,13 @@ impl Due {
     }
 }
 
+/// After which conversation the next look behind the front begins; the default is before the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    org: String,
+    key: String,
+}
+
 /// Events of one organization that wait, or are dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -300,17 +434,81 @@ impl GlobalTx {
             }
         };
         rows.sort_by(|a, b| a.1.cmp(&b.1));
-        rows.into_iter()
-            .map(|(org, id, attempts, expired)| {
-                let org = OrgId::parse(&org)
-                    .ok_or(StoreError::Corrupt { table: "events", column: "organization_id" })?;
-                Ok(Leased { queued_for: QueuedFor::row(org.clone()), org, id, attempts, expired })
-            })
-            .collect()
+        rows.into_iter().map(leased).collect()
     }
 
-    /// Makes room in front of the queue: rows of organizations that have no place free come later. Worth its write if others
-    /// wait, who would be reached past them again and again.
+    /// Leases rows that were never tried from behind those that [`GlobalTx::lease`] looks at, from conversation to conversation
+    /// beginning after `last`, which is moved on. `None` if there is nothing behind them.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn lease_behind(
+        &mut self,
+        wanted: Wanted<'_>,
+        last: &mut Conversation,
+        token: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Vec<Leased>>, StoreError> {
+        let Wanted { queue, limit, each, busy, .. } = wanted;
+        let [(sqlite, postgres), (sqlite_take, postgres_take)] = match queue {
+            Queue::Events => {
+                [(EVENTS_BEHIND_SQLITE, EVENTS_BEHIND_POSTGRES), (EVENTS_TAKE_SQLITE, EVENTS_TAKE_POSTGRES)]
+            }
+            Queue::Jobs => {
+                [(JOBS_BEHIND_SQLITE, JOBS_BEHIND_POSTGRES), (JOBS_TAKE_SQLITE, JOBS_TAKE_POSTGRES)]
+            }
+        };
+        let (at, until) = (now.millis(), until.millis());
+        let found: Vec<(String, String, String, bool)> = match &mut self.conn {
+            Conn::Sqlite(c) => {
+                let found = sqlx::query_as(sqlite).bind(at).bind(json(busy)).bind(&last.org).bind(&last.key);
+                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
+            }
+            Conn::Postgres(c) => {
+                let found =
+                    sqlx::query_as(postgres).bind(at).bind(texts(busy)).bind(&last.org).bind(&last.key);
+                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
+            }
+        };
+        let begins_anew = *last == Conversation::default();
+        *last = match found.last() {
+            Some((org, key, ..)) if found.len() as i64 == CONVERSATIONS => {
+                Conversation { org: org.clone(), key: key.clone() }
+            }
+            _ => Conversation::default(),
+        };
+        if found.is_empty() && begins_anew {
+            return Ok(None);
+        }
+        let (mut orgs, mut ids, mut taken) = (Vec::new(), Vec::new(), HashMap::<&str, i64>::new());
+        for (org, _, id, due) in &found {
+            let place = taken.entry(org).or_default();
+            if *due && *place < each && (ids.len() as i64) < limit && busy.iter().all(|b| b.as_str() != org) {
+                *place += 1;
+                orgs.push(org.as_str());
+                ids.push(id.as_str());
+            }
+        }
+        let mut rows: Vec<(String, String, i64, i64)> = match &mut self.conn {
+            _ if ids.is_empty() => Vec::new(),
+            Conn::Sqlite(c) => {
+                let (orgs, ids) = (serde_json::json!(orgs).to_string(), serde_json::json!(ids).to_string());
+                let taken = sqlx::query_as(sqlite_take).bind(until).bind(token).bind(orgs).bind(ids);
+                taken.fetch_all(&mut **c).await?
+            }
+            Conn::Postgres(c) => {
+                let taken = sqlx::query_as(postgres_take).bind(until).bind(token).bind(orgs).bind(ids);
+                taken.fetch_all(&mut **c).await?
+            }
+        };
+        rows.sort_by(|a, b| a.1.cmp(&b.1));
+        rows.into_iter().map(leased).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Makes room in front of the queue: rows that cannot be taken, those of organizations that have no place free and those that
+    /// follow another of their conversation, come later. Worth its write if others wait, who would be reached past them again and
+    /// again.
     ///
     /// # Errors
     /// If the database refuses.
@@ -455,6 +653,11 @@ impl GlobalTx {
         let (n,) = rows!(fetch_one, self, (i64,), QUEUE_WAITING)?;
         Ok(n)
     }
+}
+
+fn leased((org, id, attempts, expired): (String, String, i64, i64)) -> Result<Leased, StoreError> {
+    let org = OrgId::parse(&org).ok_or(StoreError::Corrupt { table: "events", column: "organization_id" })?;
+    Ok(Leased { queued_for: QueuedFor::row(org.clone()), org, id, attempts, expired })
 }
 
 fn texts(orgs: &[OrgId]) -> Vec<&str> {

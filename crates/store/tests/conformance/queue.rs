@@ -1,12 +1,13 @@
 //! Leasing: both queues keep the same rules.
 
-use crate::common::make::{accept, ids, lease};
+use crate::common::make::{accept, ids, lease, route};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::event::EventState;
 use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_core::integration::{Integration, Provider};
-use agenstack_store::global::queue::{Attempt, Due, Queue, Wanted};
+use agenstack_store::global::inbox::Addressed;
+use agenstack_store::global::queue::{Attempt, Conversation, Due, Queue, Wanted};
 use agenstack_store::testing::{World, postgres, postgres_narrow};
 use agenstack_store::{Store, StoreError, both_databases};
 use std::collections::BTreeSet;
@@ -37,6 +38,25 @@ impl Shop {
         tx.job_add(&id, "send", "{}", order, w.now(), w.now()).await.unwrap();
         tx.commit().await.unwrap();
         id.as_str().to_owned()
+    }
+
+    /// Queues many rows at once, due now.
+    async fn queue_many(&self, w: &World, store: &Store, queue: Queue, orders: &[String]) {
+        if queue == Queue::Events {
+            let one = |order: &String| {
+                let event = w.incoming(self.it.provider, w.id(JobId::new).as_str(), order);
+                Addressed { to: route(&self.it), held: false, event }
+            };
+            let all: Vec<_> = orders.iter().map(one).collect();
+            let mut tx = store.global().await.unwrap();
+            assert_eq!(tx.events_accept(&all.iter().collect::<Vec<_>>()).await.unwrap().len(), orders.len());
+            return tx.commit().await.unwrap();
+        }
+        let mut tx = store.tenant(&self.org).await.unwrap();
+        for order in orders {
+            tx.job_add(&w.id(JobId::new), "send", "{}", order, w.now(), w.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
     }
 
     /// Ends a row as its holder.
@@ -401,6 +421,49 @@ both_databases! {
             assert!(is_due_beside(store, queue, w.now(), &busy).await);
             let wanted = Wanted { busy: &busy, ..untried(queue, 9) };
             assert_eq!(ids(&leases!(store, lease(wanted, "t", w.now(), w.now()))), [&behind]);
+        }
+    }
+
+    async fn what_stands_behind_a_long_conversation_is_found_by_its_own_and_comes_to_stand_before_it(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        let (now, until) = (w.now(), w.now().plus_secs(60));
+        for queue in QUEUES {
+            let mut last = Conversation::default();
+            let first = lark.queue(&w, store, queue, "long").await;
+            let leased = lease(store, queue, "t", now, 1).await;
+            assert_eq!(ids(&leased), [&first]);
+            lark.queue_many(&w, store, queue, &vec!["long".into(); 509]).await;
+            let (one, two) = (ash.queue(&w, store, queue, "a").await, ash.queue(&w, store, queue, "b").await);
+            let behind = leases!(store, lease_behind(untried(queue, 9), &mut last, "t", now, until));
+            assert!(behind.is_none(), "a lease looks at all of 511 rows");
+            assert_eq!(ids(&leases!(store, lease(untried(queue, 9), "t", now, until))), [&one, &two]);
+            lark.queue_many(&w, store, queue, &vec!["long".into(); 3]).await;
+            let three = ash.queue(&w, store, queue, "c").await;
+            assert!(leases!(store, lease(untried(queue, 9), "t", now, until)).is_empty());
+            // An organization without a place is not served here either.
+            let busy = [ash.org.org().clone()];
+            let beside = Wanted { busy: &busy, ..untried(queue, 9) };
+            let behind = leases!(store, lease_behind(beside, &mut last, "t", now, until));
+            assert!(behind.unwrap().is_empty());
+            let behind = leases!(store, lease_behind(untried(queue, 9), &mut last, "t", now, until));
+            assert_eq!(ids(&behind.unwrap()), [&three]);
+            let four = ash.queue(&w, store, queue, "d").await;
+            leases!(store, put_back(queue, Attempt::First, now, &[]));
+            assert_eq!(ids(&leases!(store, lease(untried(queue, 9), "t", now, until))), [&four]);
+            // Each in its turn, however many conversations there are, and no more of one organization than it may have.
+            let many: Vec<_> = (0..200).map(|n| format!("m{n:03}")).collect();
+            ash.queue_many(&w, store, queue, &many).await;
+            let mut found = Vec::new();
+            for _ in 0..4 {
+                let wanted = Wanted { each: 100, ..untried(queue, 999) };
+                let behind = leases!(store, lease_behind(wanted, &mut last, "t", now, until)).unwrap();
+                found.push(behind.len());
+            }
+            assert_eq!(found, [100, 77, 23, 0], "128 conversations at a time, five of which are at work");
+            lark.done(&w, store, queue, &first, "t").await.unwrap();
+            let next = leases!(store, lease_behind(untried(queue, 9), &mut last, "t", now, until)).unwrap();
+            assert_eq!((next.len(), &next[0].org), (1, lark.org.org()));
         }
     }
 

@@ -11,7 +11,7 @@ use agenstack_store::both_databases;
 use agenstack_store::global::queue::{Attempt, Queue, Wanted};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bodies of an order that nobody can want, by what they are; `true` if they are JSON after all.
 fn bodies() -> Vec<(&'static str, Vec<u8>, bool)> {
@@ -39,7 +39,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, bool)> {
 
 /// Sends an order, again if it is told to.
 async fn order(scene: &Scene, id: &str, body: &[u8], packed: bool) -> u16 {
-    let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
+    let mut again = tokio::time::interval(Duration::from_millis(500));
     for _ in 0..5 {
         again.tick().await;
         let status = order_once(scene, id, body, packed).await;
@@ -137,6 +137,31 @@ both_databases! {
                 assert_eq!(whole["payload"], String::from_utf8_lossy(body).as_ref(), "{what}");
             }
         }
+    }
+
+    async fn a_customer_whose_hundreds_of_messages_wait_for_one_holds_up_nobody_else(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let _v = scene.connected("V", LARK).await;
+        assert_eq!(writes(&scene, "7000000000000001", "m_first").await, 200);
+        let now = scene.clock.now();
+        let mut tx = scene.db.store.global().await.unwrap();
+        let wanted = Wanted { queue: Queue::Events, attempt: Attempt::First, limit: 1, each: 1, busy: &[] };
+        assert_eq!(tx.lease(wanted, "another process", now, now.plus_secs(60)).await.unwrap().len(), 1);
+        tx.commit().await.unwrap();
+        // More than a lease looks at.
+        let all: Vec<_> =
+            (0..600).map(|n| message(LARK.page, "7000000000000001", &format!("m_{n}"), "and?")).collect();
+        assert_eq!(messenger_signed(&scene, &delivery(LARK.page, &all)).await.as_u16(), 200);
+        assert_eq!(writes(&scene, "7000000000000002", "m_other").await, 200);
+        let worked_on = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while !is_there(&scene, "m_other").await {
+                tick.tick().await;
+            }
+        };
+        worker::run(scene.running.app.clone(), 4, worked_on, Duration::from_secs(60)).await;
+        let waiting = rows(&scene.db.store, "SELECT '', '', CAST(COUNT(*) AS BIGINT) FROM events WHERE state = 'pending'").await;
+        assert_eq!(waiting[0].2, 600, "the customer's own order is kept");
     }
 
     async fn a_message_with_poison_in_its_names_is_stored_or_dropped_and_spoils_nothing_beside_it(db: TestDb) {

@@ -310,23 +310,24 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         }
         let (limit, each, busy) = (limit as i64, at_work.each() as i64, at_work.busy(&taken));
         let wanted = Wanted { queue, attempt, limit, each, busy: &busy };
-        let until = now.plus_secs(LEASE_SECS);
-        let mut leased = tx.lease(wanted, &token.0, now, until).await?;
-        let mut in_the_way = !busy.is_empty() && !leased.is_empty();
+        let (until, before) = (now.plus_secs(LEASE_SECS), taken.len());
+        let leased = tx.lease(wanted, &token.0, now, until).await?;
+        taken.extend(leased.into_iter().map(|leased| (queue, attempt, leased)));
+        let mut in_the_way = !busy.is_empty() && taken.len() > before;
+        let left = limit - (taken.len() - before) as i64;
         // What failed was the first of its conversation, so that nothing of that class is in the way of others.
-        if attempt == Attempt::First && (leased.len() as i64) < limit {
-            let wanted = Wanted { limit: limit - leased.len() as i64, ..wanted };
+        if attempt == Attempt::First && left > 0 {
+            let wanted = Wanted { limit: left, busy: &at_work.busy(&taken), ..wanted };
             let last = at_work.last.entry(queue).or_default();
             if let Some(behind) = tx.lease_behind(wanted, last, &token.0, now, until).await? {
-                leased.extend(behind);
+                taken.extend(behind.into_iter().map(|leased| (queue, attempt, leased)));
                 in_the_way = true;
             }
         }
         if in_the_way && at_work.puts_back(queue, attempt, now) {
             tx.put_back(queue, attempt, now, &busy).await?;
         }
-        free -= leased.len();
-        taken.extend(leased.into_iter().map(|leased| (queue, attempt, leased)));
+        free -= taken.len() - before;
     }
     tx.commit().await?;
     let any = !taken.is_empty();

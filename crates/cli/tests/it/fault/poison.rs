@@ -3,12 +3,13 @@
 
 use super::ledger::{change, rows};
 use super::tell;
-use crate::scene::{LARK, Scene, Tenant};
+use crate::scene::{FERN, LARK, Scene, Tenant};
 use crate::wire::{self, delivery, message, messenger_signed, meta_signature};
 use agenstack_app::worker;
 use agenstack_core::clock::Clock;
 use agenstack_store::both_databases;
 use agenstack_store::global::queue::{Attempt, Queue, Wanted};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -105,6 +106,22 @@ async fn dies_over(scene: &Scene, queue: Queue) {
     assert_eq!(worker::reclaim(&scene.running.app).await.unwrap(), 1);
 }
 
+/// One of many messages of one customer.
+fn long(n: usize) -> Value {
+    message(LARK.page, "7000000000000001", &format!("m_{n}"), "and?")
+}
+
+/// The customer's first message is being worked on elsewhere, so that no other of theirs can be. Six hundred others of theirs are
+/// more than a lease looks at.
+async fn is_with_another_process(scene: &Scene) {
+    assert_eq!(writes(scene, "7000000000000001", "m_first").await, 200);
+    let now = scene.clock.now();
+    let mut tx = scene.db.store.global().await.unwrap();
+    let wanted = Wanted { queue: Queue::Events, attempt: Attempt::First, limit: 1, each: 1, busy: &[] };
+    assert_eq!(tx.lease(wanted, "another process", now, now.plus_secs(60)).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+}
+
 both_databases! {
     async fn a_signed_body_that_cannot_be_read_is_stored_as_it_came_and_fails_alone_with_its_reason(db: TestDb) {
         let scene = Scene::on(db).await;
@@ -142,15 +159,8 @@ both_databases! {
     async fn a_customer_whose_hundreds_of_messages_wait_for_one_holds_up_nobody_else(db: TestDb) {
         let scene = Scene::on(db).await;
         let _v = scene.connected("V", LARK).await;
-        assert_eq!(writes(&scene, "7000000000000001", "m_first").await, 200);
-        let now = scene.clock.now();
-        let mut tx = scene.db.store.global().await.unwrap();
-        let wanted = Wanted { queue: Queue::Events, attempt: Attempt::First, limit: 1, each: 1, busy: &[] };
-        assert_eq!(tx.lease(wanted, "another process", now, now.plus_secs(60)).await.unwrap().len(), 1);
-        tx.commit().await.unwrap();
-        // More than a lease looks at.
-        let all: Vec<_> =
-            (0..600).map(|n| message(LARK.page, "7000000000000001", &format!("m_{n}"), "and?")).collect();
+        is_with_another_process(&scene).await;
+        let all: Vec<_> = (0..600).map(long).collect();
         assert_eq!(messenger_signed(&scene, &delivery(LARK.page, &all)).await.as_u16(), 200);
         assert_eq!(writes(&scene, "7000000000000002", "m_other").await, 200);
         let worked_on = async {
@@ -162,6 +172,46 @@ both_databases! {
         worker::run(scene.running.app.clone(), 4, worked_on, Duration::from_secs(60)).await;
         let waiting = rows(&scene.db.store, "SELECT '', '', CAST(COUNT(*) AS BIGINT) FROM events WHERE state = 'pending'").await;
         assert_eq!(waiting[0].2, 600, "the customer's own order is kept");
+    }
+
+    async fn an_organization_with_a_long_conversation_and_a_provider_that_stalls_holds_its_share_of_places(db: TestDb) {
+        const HELD: &str = "SELECT '', '', CAST(COUNT(*) AS BIGINT) FROM events
+            WHERE state = 'running' AND lease_token <> 'another process'";
+        let scene = Scene::on(db).await;
+        let _v = scene.connected("V", LARK).await;
+        let _w = scene.connected("W", FERN).await;
+        is_with_another_process(&scene).await;
+        for n in 2..5 {
+            let stall = json!({"provider": "meta", "account": format!("700000000000000{n}"), "times": 1_000, "hold_ms": 60_000});
+            scene.control(Method::POST, "/faults", Some(stall)).await;
+        }
+        let seen = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            assert_eq!(writes(&scene, "7000000000000002", "m_two").await, 200);
+            while rows(&scene.db.store, HELD).await[0].2 == 0 {
+                tick.tick().await;
+            }
+            // One that is found in front, and one behind it; of eight places an organization may hold two.
+            let mut all = vec![message(LARK.page, "7000000000000003", "m_three", "hello")];
+            all.extend((0..600).map(long));
+            all.push(message(LARK.page, "7000000000000004", "m_four", "hello"));
+            assert_eq!(messenger_signed(&scene, &delivery(LARK.page, &all)).await.as_u16(), 200);
+            let other = delivery(FERN.page, &[message(FERN.page, "7000000000000005", "m_other", "hello")]);
+            assert_eq!(messenger_signed(&scene, &other).await.as_u16(), 200);
+            while !is_there(&scene, "m_other").await {
+                tick.tick().await;
+            }
+            rows(&scene.db.store, HELD).await[0].2
+        };
+        let (told, over) = tokio::sync::oneshot::channel();
+        let ended = async { over.await.expect("it is told") };
+        let working = worker::run(scene.running.app.clone(), 8, ended, Duration::ZERO);
+        let ((), held) = tokio::join!(working, async {
+            let held = seen.await;
+            told.send(()).expect("the worker listens");
+            held
+        });
+        assert_eq!(held, 2);
     }
 
     async fn a_message_with_poison_in_its_names_is_stored_or_dropped_and_spoils_nothing_beside_it(db: TestDb) {

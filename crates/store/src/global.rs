@@ -29,6 +29,7 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     minute::STATEMENTS,
     outbox::STATEMENTS,
     queue::STATEMENTS,
+    queue::behind::STATEMENTS,
     renewal::STATEMENTS,
     reset::STATEMENTS,
     routing::STATEMENTS,

@@ -19,7 +19,6 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::QueuedFor;
 use agenstack_core::event::EventState;
 use agenstack_core::id::OrgId;
-use std::collections::HashMap;
 
 /// Rows that a lease looks at for each that it may take: those past an organization's share are passed over.
 const LOOK: i64 = 8;
@@ -31,8 +30,11 @@ macro_rules! front {
 }
 const PUT_BACK: i64 = 512;
 const PUT_BACK_SECS: i64 = 60;
-/// Conversations that one look behind the front reads.
-const CONVERSATIONS: i64 = 128;
+
+// After the macro, which it uses.
+pub(crate) mod behind;
+
+pub use behind::Conversation;
 
 /// Whether nothing of its conversation stands before a row `q`. `LIMIT 1` leaves an index as the only way to look.
 macro_rules! first_of_its_conversation {
@@ -146,73 +148,6 @@ macro_rules! put_back {
     };
 }
 
-/// Of the conversations from one on, in the order of their keys: the first row of each, and whether it can be taken. Nothing
-/// if there are so few rows that a lease has looked at all of them.
-macro_rules! behind {
-    (postgres $table:literal, $and:literal) => {
-        concat!(
-            "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
-                (SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
-                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > ($3, $4)
-                      AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
-                            AND q.organization_id <> ALL(CAST($2 AS TEXT[])) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
-                    ORDER BY q.organization_id, q.order_key, q.id LIMIT 1)
-                UNION ALL
-                SELECT n.organization_id, n.order_key, n.id, n.due FROM k CROSS JOIN LATERAL (
-                    SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " AS due FROM ", $table, " q
-                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > (k.organization_id, k.order_key)
-                    ORDER BY q.organization_id, q.order_key, q.id LIMIT 1) n
-            ) SELECT organization_id, order_key, id, due FROM k LIMIT $5"
-        )
-    };
-    // Two subqueries, since SQLite finds no place in an index by two columns at once.
-    (sqlite $table:literal, $and:literal) => {
-        concat!(
-            "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
-                SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
-                WHERE q.rowid = ", behind!(next $table, "$3", "$4"), "
-                  AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
-                        AND q.organization_id NOT IN (SELECT value FROM json_each($2)) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
-                UNION ALL
-                SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, "
-                FROM k CROSS JOIN ", $table, " q ON q.rowid = ", behind!(next $table, "k.organization_id", "k.order_key"), "
-                LIMIT $5
-            ) SELECT organization_id, order_key, id, due FROM k"
-        )
-    };
-    (next $table:literal, $org:literal, $key:literal) => {
-        concat!(
-            "COALESCE(
-                (SELECT e.rowid FROM ", $table, " e WHERE e.state IN ('pending', 'failed', 'running')
-                    AND e.organization_id = ", $org, " AND e.order_key > ", $key, " ORDER BY e.order_key, e.id LIMIT 1),
-                (SELECT e.rowid FROM ", $table, " e WHERE e.state IN ('pending', 'failed', 'running')
-                    AND e.organization_id > ", $org, " ORDER BY e.organization_id, e.order_key, e.id LIMIT 1))"
-        )
-    };
-}
-
-/// Leases rows that were found so, unless another worker was faster.
-macro_rules! take {
-    (postgres $table:literal) => {
-        concat!(
-            "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $1, lease_token = $2
-             WHERE (organization_id, id) IN (
-                SELECT e.organization_id, e.id FROM UNNEST(CAST($3 AS TEXT[]), CAST($4 AS TEXT[])) AS r(organization_id, id)
-                CROSS JOIN LATERAL (SELECT e.organization_id, e.id FROM ", $table, " e
-                    WHERE e.organization_id = r.organization_id AND e.id = r.id AND e.state = 'pending' LIMIT 1 FOR UPDATE SKIP LOCKED) e)
-             RETURNING organization_id, id, attempts, expired"
-        )
-    };
-    (sqlite $table:literal) => {
-        concat!(
-            "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $1, lease_token = $2
-             WHERE (organization_id, id) IN (SELECT o.value, i.value FROM json_each($3) o JOIN json_each($4) i ON i.key = o.key)
-               AND state = 'pending'
-             RETURNING organization_id, id, attempts, expired"
-        )
-    };
-}
-
 macro_rules! due {
     ($table:literal, $class:literal, $and:literal) => {
         concat!("EXISTS (SELECT 1 FROM ", $table, " q WHERE q.state = '", $class, "'", $and, ")")
@@ -270,14 +205,6 @@ statements! { Global;
     #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
     #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
-    #[sqlite] EVENTS_BEHIND_SQLITE = behind!(sqlite "events", "");
-    #[postgres] EVENTS_BEHIND_POSTGRES = behind!(postgres "events", "");
-    #[sqlite] JOBS_BEHIND_SQLITE = behind!(sqlite "jobs", " AND q.rank <= $1 + 60000");
-    #[postgres] JOBS_BEHIND_POSTGRES = behind!(postgres "jobs", " AND q.rank <= $1 + 60000");
-    #[sqlite] EVENTS_TAKE_SQLITE = take!(sqlite "events");
-    #[postgres] EVENTS_TAKE_POSTGRES = take!(postgres "events");
-    #[sqlite] JOBS_TAKE_SQLITE = take!(sqlite "jobs");
-    #[postgres] JOBS_TAKE_POSTGRES = take!(postgres "jobs");
     QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
         ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
     #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($2))");
@@ -368,13 +295,6 @@ impl Due {
     }
 }
 
-/// After which conversation the next look behind the front begins; the default is before the first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conversation {
-    org: String,
-    key: String,
-}
-
 /// Events of one organization that wait, or are dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -435,75 +355,6 @@ impl GlobalTx {
         };
         rows.sort_by(|a, b| a.1.cmp(&b.1));
         rows.into_iter().map(leased).collect()
-    }
-
-    /// Leases rows that were never tried from behind those that [`GlobalTx::lease`] looks at, from conversation to conversation
-    /// beginning after `last`, which is moved on. `None` if there is nothing behind them.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn lease_behind(
-        &mut self,
-        wanted: Wanted<'_>,
-        last: &mut Conversation,
-        token: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Vec<Leased>>, StoreError> {
-        let Wanted { queue, limit, each, busy, .. } = wanted;
-        let [(sqlite, postgres), (sqlite_take, postgres_take)] = match queue {
-            Queue::Events => {
-                [(EVENTS_BEHIND_SQLITE, EVENTS_BEHIND_POSTGRES), (EVENTS_TAKE_SQLITE, EVENTS_TAKE_POSTGRES)]
-            }
-            Queue::Jobs => {
-                [(JOBS_BEHIND_SQLITE, JOBS_BEHIND_POSTGRES), (JOBS_TAKE_SQLITE, JOBS_TAKE_POSTGRES)]
-            }
-        };
-        let (at, until) = (now.millis(), until.millis());
-        let found: Vec<(String, String, String, bool)> = match &mut self.conn {
-            Conn::Sqlite(c) => {
-                let found = sqlx::query_as(sqlite).bind(at).bind(json(busy)).bind(&last.org).bind(&last.key);
-                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
-            }
-            Conn::Postgres(c) => {
-                let found =
-                    sqlx::query_as(postgres).bind(at).bind(texts(busy)).bind(&last.org).bind(&last.key);
-                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
-            }
-        };
-        let begins_anew = *last == Conversation::default();
-        *last = match found.last() {
-            Some((org, key, ..)) if found.len() as i64 == CONVERSATIONS => {
-                Conversation { org: org.clone(), key: key.clone() }
-            }
-            _ => Conversation::default(),
-        };
-        if found.is_empty() && begins_anew {
-            return Ok(None);
-        }
-        let (mut orgs, mut ids, mut taken) = (Vec::new(), Vec::new(), HashMap::<&str, i64>::new());
-        for (org, _, id, due) in &found {
-            let place = taken.entry(org).or_default();
-            if *due && *place < each && (ids.len() as i64) < limit && busy.iter().all(|b| b.as_str() != org) {
-                *place += 1;
-                orgs.push(org.as_str());
-                ids.push(id.as_str());
-            }
-        }
-        let mut rows: Vec<(String, String, i64, i64)> = match &mut self.conn {
-            _ if ids.is_empty() => Vec::new(),
-            Conn::Sqlite(c) => {
-                let (orgs, ids) = (serde_json::json!(orgs).to_string(), serde_json::json!(ids).to_string());
-                let taken = sqlx::query_as(sqlite_take).bind(until).bind(token).bind(orgs).bind(ids);
-                taken.fetch_all(&mut **c).await?
-            }
-            Conn::Postgres(c) => {
-                let taken = sqlx::query_as(postgres_take).bind(until).bind(token).bind(orgs).bind(ids);
-                taken.fetch_all(&mut **c).await?
-            }
-        };
-        rows.sort_by(|a, b| a.1.cmp(&b.1));
-        rows.into_iter().map(leased).collect::<Result<_, _>>().map(Some)
     }
 
     /// Makes room in front of the queue: rows that cannot be taken, those of organizations that have no place free and those that

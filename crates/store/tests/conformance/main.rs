@@ -35,15 +35,24 @@ mod retention;
 mod routing;
 mod transfer;
 
+use std::path::PathBuf;
+
 /// The public methods of the store's sources below `folder`, with the file they are in.
 fn methods(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(format!("{}/src/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap() {
-        let path = entry.unwrap().path();
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
-            if let Some(rest) = line.strip_prefix("    pub async fn ") {
-                let name = rest.split(['(', '<']).next().unwrap();
-                found.push((path.file_name().unwrap().to_string_lossy().into_owned(), name.to_owned()));
+    let mut folders = vec![PathBuf::from(format!("{}/src/{folder}", env!("CARGO_MANIFEST_DIR")))];
+    while let Some(within) = folders.pop() {
+        for entry in std::fs::read_dir(within).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                if let Some(rest) = line.strip_prefix("    pub async fn ") {
+                    let name = rest.split(['(', '<']).next().unwrap();
+                    found.push((path.file_name().unwrap().to_string_lossy().into_owned(), name.to_owned()));
+                }
             }
         }
     }

@@ -182,9 +182,18 @@ async fn kill_the_holder(db: TestDb, death: Death, rounds: usize, survives: bool
             scene.control(Method::POST, "/faults", Some(held)).await;
         }
         let path = format!("{}{}/test", holder.at, lark.api(&format!("/integrations/{id}")));
-        let asking = lark.browser.attempt(&path);
+        let asking = async {
+            let answer = lark.browser.attempt(&path).await;
+            // Or else the shop would be waited for in vain.
+            assert!(refreshes(&scene).await > 0, "round {round}: the shop was not asked: {answer:?}");
+            answer.is_some()
+        };
         let killing = async {
-            while refreshes(&scene).await == 0 {}
+            // Seldom enough to leave the processors to the nodes.
+            let mut tick = tokio::time::interval(Duration::from_millis(2));
+            while refreshes(&scene).await == 0 {
+                tick.tick().await;
+            }
             if death == Death::AfterTheAnswer {
                 // Each takes a part of the time that sealing and committing take.
                 for _ in 0..round % 5 * 4 {

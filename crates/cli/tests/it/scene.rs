@@ -253,13 +253,15 @@ impl Browser {
     }
 
     /// Whether a POST was answered at all: the server may die before.
-    pub async fn attempt(&self, path: &str) -> bool {
+    pub async fn attempt(&self, path: &str) -> Option<(StatusCode, String)> {
         let mut request = self.http.post(self.url(path)).json(&json!({}));
         let cookie = self.cookie.lock().unwrap().clone();
         if let Some(cookie) = cookie {
             request = request.header(COOKIE, cookie);
         }
-        request.send().await.is_ok()
+        let answer = request.send().await.ok()?;
+        let status = answer.status();
+        Some((status, answer.text().await.ok()?))
     }
 
     /// A form, as a page sends it.

@@ -242,7 +242,7 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
             let (how, retryable) = match &error {
                 e if e.is_lease_lost() => (Refresh::LeaseLost, false),
                 AppError::Provider(e)
-                    if state_after(e.kind, it.status) == Some(ConnectionStatus::NeedsReconnect) =>
+                    if meaning(e.kind) == Meaning::Moved(ConnectionStatus::NeedsReconnect) =>
                 {
                     (Refresh::Refused, false)
                 }
@@ -423,7 +423,7 @@ async fn open(app: &App, org: &OrgCtx, it: &Integration, tokens: &Tokens) -> Res
 /// Plain text or another row's ciphertext in a column is never used; only a new authorization mends it.
 async fn unreadable<T>(app: &App, org: &OrgCtx, it: &Integration, e: AppError) -> Result<T, AppError> {
     let message = "The saved authorization could not be opened. Reconnect the account.";
-    record(app, org, it, ConnectionStatus::NeedsReconnect, "token_unreadable", message.into()).await?;
+    record(app, org, it, Some(ConnectionStatus::NeedsReconnect), "token_unreadable", message.into()).await?;
     Err(e)
 }
 
@@ -470,9 +470,10 @@ async fn failed(app: &App, org: &OrgCtx, it: &Integration, e: &ProviderError) ->
         org.id = %org.org(), integration.id = %it.id, provider = %it.provider, kind = e.kind.as_str(), code = e.code,
         status = e.status, "a provider call failed"
     );
-    match state_after(e.kind, it.status) {
-        Some(status) => record(app, org, it, status, e.code, e.plain()).await,
-        None => Ok(()),
+    match meaning(e.kind) {
+        Meaning::Moved(status) => record(app, org, it, Some(status), e.code, e.plain()).await,
+        Meaning::Noted => record(app, org, it, None, e.code, e.plain()).await,
+        Meaning::Nothing => Ok(()),
     }
 }
 
@@ -483,17 +484,27 @@ pub(crate) async fn note(
     it: &Integration,
     e: &ProviderError,
 ) -> Result<(), AppError> {
-    record(app, org, it, ConnectionStatus::Connected, e.code, e.plain()).await
+    record(app, org, it, None, e.code, e.plain()).await
 }
 
-/// The state that a failed call leaves a connection in; `None` if the failure lies in the request and says nothing
-/// about the connection. The table in `docs/connections.md` is compared with this by a test.
-const fn state_after(kind: Kind, before: ConnectionStatus) -> Option<ConnectionStatus> {
+/// What a failed call says about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// It is in this state from now on.
+    Moved(ConnectionStatus),
+    /// It is as it was; the failure is shown beside it.
+    Noted,
+    /// Nothing: the failure lies in the request.
+    Nothing,
+}
+
+/// The table in `docs/connections.md` is compared with this by a test.
+const fn meaning(kind: Kind) -> Meaning {
     match kind {
-        Kind::Unauthorized | Kind::GrantRejected => Some(ConnectionStatus::NeedsReconnect),
-        Kind::Paused => Some(ConnectionStatus::Paused),
-        Kind::Forbidden | Kind::RateLimited | Kind::Unavailable | Kind::Malformed => Some(before),
-        Kind::Rejected | Kind::NotFound | Kind::WindowClosed | Kind::PersonUnavailable => None,
+        Kind::Unauthorized | Kind::GrantRejected => Meaning::Moved(ConnectionStatus::NeedsReconnect),
+        Kind::Paused => Meaning::Moved(ConnectionStatus::Paused),
+        Kind::Forbidden | Kind::RateLimited | Kind::Unavailable | Kind::Malformed => Meaning::Noted,
+        Kind::Rejected | Kind::NotFound | Kind::WindowClosed | Kind::PersonUnavailable => Meaning::Nothing,
     }
 }
 
@@ -501,13 +512,15 @@ async fn record(
     app: &App,
     org: &OrgCtx,
     it: &Integration,
-    status: ConnectionStatus,
+    status: Option<ConnectionStatus>,
     code: &str,
     message: String,
 ) -> Result<(), AppError> {
     let error = LastError { code: code.to_owned(), message, at: app.now() };
     let mut tx = app.store().tenant(org).await?;
-    if tx.integration_failed(&it.id, it.generation, status, &error).await? {
+    if tx.integration_failed(&it.id, it.generation, status, &error).await?
+        && let Some(status) = status
+    {
         let (code, message, at) = (code, error.message.as_str(), error.at);
         let change = Change { generation: it.generation, status, code, message, at };
         crate::state::changed(app, org, &mut tx, &it.id, change).await?;
@@ -537,10 +550,10 @@ mod tests {
         for kind in Kind::ALL {
             let word = format!("`{}`", kind.as_str());
             let row = rows.iter().find(|r| r[1] == word).unwrap_or_else(|| panic!("no row for {word}"));
-            let state = match state_after(kind, ConnectionStatus::Connected) {
-                Some(ConnectionStatus::Connected) => "unchanged, noted as the last error",
-                Some(status) => status.as_str(),
-                None => "unchanged",
+            let state = match meaning(kind) {
+                Meaning::Moved(status) => status.as_str(),
+                Meaning::Noted => "unchanged, noted as the last error",
+                Meaning::Nothing => "unchanged",
             };
             assert_eq!(row[3], state, "{word}");
             let again = ProviderError::new(Provider::Shopify, kind, "x").is_retryable();

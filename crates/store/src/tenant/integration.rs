@@ -52,11 +52,13 @@ statements! { Tenant;
             last_error_at = NULL, status = 'connected'
         WHERE organization_id = $1 AND id = $2 AND generation = $4 AND status = 'paused'";
     INTEGRATION_SUCCEEDED = "UPDATE integrations SET last_success_at = $3, last_error_code = NULL, last_error_message = NULL,
-            last_error_at = NULL WHERE organization_id = $1 AND id = $2 AND generation = $4";
+            last_error_at = NULL
+        WHERE organization_id = $1 AND id = $2 AND generation = $4 AND status = 'connected'";
+    // What needs a person, or has ended, stays so, with its reason: a call that was under way meanwhile knows less.
     INTEGRATION_MOVED = "UPDATE integrations SET status = $3, last_error_code = $4, last_error_message = $5, last_error_at = $6
-        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected' AND status <> $3";
-    INTEGRATION_FAILED = "UPDATE integrations SET status = $3, last_error_code = $4, last_error_message = $5, last_error_at = $6
-        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status <> 'disconnected'";
+        WHERE organization_id = $1 AND id = $2 AND generation = $7 AND status IN ('connected', 'paused') AND status <> $3";
+    INTEGRATION_NOTED = "UPDATE integrations SET last_error_code = $3, last_error_message = $4, last_error_at = $5
+        WHERE organization_id = $1 AND id = $2 AND generation = $6 AND status IN ('connected', 'paused')";
     INTEGRATION_REFRESH_LEASE = "UPDATE integrations SET refresh_lease = $3
         WHERE organization_id = $1 AND id = $2 AND generation = $4 AND COALESCE(refresh_lease, 0) < $5
           AND COALESCE(token_expires_at, 0) = $6";
@@ -386,8 +388,8 @@ impl TenantTx {
         Ok(false)
     }
 
-    /// A call failed: how the connection is now, and why. `true` if that is another state than before. A connection
-    /// that was connected anew meanwhile is left alone.
+    /// A call failed: why, and how the connection is now if that tells. `true` if that is another state than before. A
+    /// connection that was connected anew meanwhile, has ended or needs a person is left alone.
     ///
     /// # Errors
     /// If the database refuses.
@@ -395,15 +397,18 @@ impl TenantTx {
         &mut self,
         id: &IntegrationId,
         generation: i64,
-        status: ConnectionStatus,
+        status: Option<ConnectionStatus>,
         error: &LastError,
     ) -> Result<bool, StoreError> {
-        let (org, id, status) = (self.org.as_str(), id.as_str(), status.as_str());
+        let (org, id) = (self.org.as_str(), id.as_str());
         let (code, message, at) = (error.code.as_str(), error.message.as_str(), error.at.millis());
-        if execute!(self, INTEGRATION_MOVED, org, id, status, code, message, at, generation)? == 1 {
+        if let Some(status) = status
+            && execute!(self, INTEGRATION_MOVED, org, id, status.as_str(), code, message, at, generation)?
+                == 1
+        {
             return Ok(true);
         }
-        execute!(self, INTEGRATION_FAILED, org, id, status, code, message, at, generation)?;
+        execute!(self, INTEGRATION_NOTED, org, id, code, message, at, generation)?;
         Ok(false)
     }
 

@@ -186,7 +186,8 @@ impl Full {
         tx.former_add(&elsewhere("former"), w.now()).await?;
         tx.brought_add(&brought(w, "a bot"), w.now()).await?;
         let paused = LastError { code: "x".into(), message: "no".into(), at: w.now() };
-        tx.integration_failed(&self.page.id, self.page.generation, ConnectionStatus::Paused, &paused).await?;
+        tx.integration_failed(&self.page.id, self.page.generation, Some(ConnectionStatus::Paused), &paused)
+            .await?;
         tx.farewell_add(&self.farewell).await?;
         tx.transfer_add(&self.offer, "user").await?;
         tx.replay_add(&self.replay).await?;
@@ -525,7 +526,7 @@ calls! { tx, v, w;
     "changes of state" Whole history_list(&v.shop.id, 9);
     "a connection by its account" Find integration_by_account(v.shop.provider, &v.shop.external_id);
     "a connection ended" Change integration_end(&v.shop.id, v.shop.generation);
-    "a connection failed" Change integration_failed(&v.shop.id, v.shop.generation, ConnectionStatus::Paused, &error(w.now()));
+    "a connection failed" Change integration_failed(&v.shop.id, v.shop.generation, Some(ConnectionStatus::Paused), &error(w.now()));
     "a connection forgotten" Change integration_forget(&v.shop.id, v.shop.generation, &error(w.now()));
     "a connection by its id" Find integration_find(&v.shop.id);
     "all connections" Whole integration_list();

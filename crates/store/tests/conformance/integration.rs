@@ -133,7 +133,7 @@ both_databases! {
         let (org, it) = shop(&w, &db.store).await;
         let error = LastError { code: "revoked".into(), message: "no".into(), at: w.now() };
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.integration_failed(&it.id, 1, ConnectionStatus::NeedsReconnect, &error).await.unwrap();
+        tx.integration_failed(&it.id, 1, Some(ConnectionStatus::NeedsReconnect), &error).await.unwrap();
         tx.commit().await.unwrap();
         w.clock.advance_millis(5);
         let anew = Integration { generation: 2, connected_at: w.now(), scopes: vec!["all".into()], ..it };
@@ -180,23 +180,35 @@ both_databases! {
         assert!(matches!(tx.integration_tokens(&id).await, Err(StoreError::NotFound("integration"))));
     }
 
-    async fn a_success_ends_a_pause_and_clears_the_error_but_mends_no_broken_connection(db: TestDb) {
+    async fn a_success_ends_a_pause_and_clears_the_error(db: TestDb) {
         let w = World::new();
         let (org, it) = shop(&w, &db.store).await;
         let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
-        for (status, then) in [
-            (ConnectionStatus::Paused, ConnectionStatus::Connected),
-            (ConnectionStatus::NeedsReconnect, ConnectionStatus::NeedsReconnect),
-        ] {
-            let mut tx = db.store.tenant(&org).await.unwrap();
-            assert!(tx.integration_failed(&it.id, 1, status, &error).await.unwrap(), "another state");
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        for status in [Some(ConnectionStatus::Paused), None] {
+            assert_eq!(tx.integration_failed(&it.id, 1, status, &error).await.unwrap(), status.is_some(), "another state");
             assert!(!tx.integration_failed(&it.id, 1, status, &error).await.unwrap(), "the same state");
             let failed = tx.integration_find(&it.id).await.unwrap().unwrap();
-            assert_eq!((failed.status, failed.last_error.as_ref()), (status, Some(&error)));
-            assert_eq!(tx.integration_succeeded(&it.id, 1, w.now()).await.unwrap(), status == ConnectionStatus::Paused);
+            assert_eq!((failed.status, failed.last_error.as_ref()), (status.unwrap_or(ConnectionStatus::Connected), Some(&error)));
+            assert_eq!(tx.integration_succeeded(&it.id, 1, w.now()).await.unwrap(), status.is_some());
             let after = tx.integration_find(&it.id).await.unwrap().unwrap();
-            assert_eq!((after.status, after.last_error, after.last_success_at), (then, None, Some(w.now())));
+            assert_eq!((after.status, after.last_error, after.last_success_at), (ConnectionStatus::Connected, None, Some(w.now())));
         }
+    }
+
+    async fn what_was_under_way_while_a_connection_broke_neither_mends_it_nor_hides_why(db: TestDb) {
+        let w = World::new();
+        let (org, it) = shop(&w, &db.store).await;
+        let error = |code: &str| LastError { code: code.into(), message: "no".into(), at: w.now() };
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        let revoked = error("revoked");
+        assert!(tx.integration_failed(&it.id, 1, Some(ConnectionStatus::NeedsReconnect), &revoked).await.unwrap());
+        let broken = format!("{:?}", tx.integration_find(&it.id).await.unwrap().unwrap());
+        assert!(!tx.integration_succeeded(&it.id, 1, w.now()).await.unwrap());
+        for status in [None, Some(ConnectionStatus::Paused), Some(ConnectionStatus::NeedsReconnect)] {
+            assert!(!tx.integration_failed(&it.id, 1, status, &error("later")).await.unwrap(), "{status:?}");
+        }
+        assert_eq!(format!("{:?}", tx.integration_find(&it.id).await.unwrap().unwrap()), broken);
     }
 
     async fn what_a_former_generation_learned_changes_nothing(db: TestDb) {
@@ -209,7 +221,7 @@ both_databases! {
         let before = tx.integration_tokens(&now.id).await.unwrap();
         let stale = Tokens { sealed: tokens("x"), generation: 1, ..before.clone() };
         assert!(!tx.integration_succeeded(&now.id, 1, w.now()).await.unwrap());
-        assert!(!tx.integration_failed(&now.id, 1, ConnectionStatus::Paused, &error).await.unwrap());
+        assert!(!tx.integration_failed(&now.id, 1, Some(ConnectionStatus::Paused), &error).await.unwrap());
         tx.integration_scopes(&now.id, 1, &[], &["read".into()]).await.unwrap();
         tx.integration_webhook(&now.id, 1, "stale", &sealed("stale"), None).await.unwrap();
         tx.integration_wait(&now.id, 1, w.now()).await.unwrap();
@@ -225,7 +237,7 @@ both_databases! {
         end(&db.store, &org, &it, 1).await;
         let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
         let mut tx = db.store.tenant(&org).await.unwrap();
-        tx.integration_failed(&it.id, 2, ConnectionStatus::Paused, &error).await.unwrap();
+        tx.integration_failed(&it.id, 2, Some(ConnectionStatus::Paused), &error).await.unwrap();
         let found = tx.integration_find(&it.id).await.unwrap().unwrap();
         assert_eq!((found.status, found.last_error), (ConnectionStatus::Disconnected, None));
     }

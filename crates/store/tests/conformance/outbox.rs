@@ -82,7 +82,7 @@ both_databases! {
         let mut tx = db.store.tenant(&org).await.unwrap();
         assert!(tx.integration_troubled().await.unwrap().is_empty());
         let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
-        assert!(tx.integration_failed(&shop.id, 1, ConnectionStatus::NeedsReconnect, &error).await.unwrap());
+        assert!(tx.integration_failed(&shop.id, 1, Some(ConnectionStatus::NeedsReconnect), &error).await.unwrap());
         let found = tx.integration_troubled().await.unwrap();
         assert_eq!(found.iter().map(|i| &i.id).collect::<Vec<_>>(), [&shop.id]);
         assert_eq!(tx.integration_waiting(&shop.id).await.unwrap(), 2);

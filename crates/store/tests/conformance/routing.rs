@@ -155,7 +155,7 @@ both_databases! {
             for (name, status) in [("broken", ConnectionStatus::NeedsReconnect), ("frozen", ConnectionStatus::Paused)] {
                 if account.starts_with(name) {
                     let error = LastError { code: "x".into(), message: "no".into(), at: w.now() };
-                    assert!(tx.integration_failed(&it.id, 1, status, &error).await.unwrap());
+                    assert!(tx.integration_failed(&it.id, 1, Some(status), &error).await.unwrap());
                 }
             }
             tx.commit().await.unwrap();

@@ -10,7 +10,7 @@ mod outcome;
 
 use crate::error::AppError;
 use crate::metric::Attempted;
-use crate::{App, handle, job, trace};
+use crate::{App, care, handle, job, trace};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
@@ -173,6 +173,19 @@ impl AtWork {
     }
 }
 
+/// What is done beside the queue, so that a provider that stalls does not hold it up: one at a time of each kind.
+#[derive(Default)]
+struct Beside(Option<JoinHandle<()>>);
+
+impl Beside {
+    /// Begins it, unless the last one is still under way.
+    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        if self.0.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.0 = Some(tokio::spawn(work));
+        }
+    }
+}
+
 /// Works on up to `slots` rows at once until `shutdown` is done, then finishes what it is doing. What is not finished after
 /// `grace` is dropped where it stands, as a crash would drop it, and handed back, so that others go on with it at once.
 pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Send, grace: Duration) {
@@ -184,9 +197,8 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     };
     let (mut poll, mut extend, mut tidy, mut care) =
         (every(POLL), every(EXTEND), every(HOUSEKEEPING), every(CARE));
-    let mut caring: Option<JoinHandle<()>> = None;
-    let mut sealing: Option<JoinHandle<()>> = None;
-    let mut expiring: Option<JoinHandle<()>> = None;
+    let (mut renewing, mut probing, mut sealing, mut expiring) =
+        (Beside::default(), Beside::default(), Beside::default(), Beside::default());
     tokio::pin!(shutdown);
     loop {
         let more = take(&app, &mut at_work).await.unwrap_or_else(|error| {
@@ -207,25 +219,20 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
             _ = tidy.tick() => {
                 tidy_up(&app).await;
-                if expiring.as_ref().is_none_or(JoinHandle::is_finished) {
-                    expiring = Some(tokio::spawn(expire(app.clone())));
-                }
+                expiring.begin(expire(app.clone()));
             }
             _ = care.tick() => {
-                // Beside the queue: a provider that stalls must not hold it up.
-                if caring.as_ref().is_none_or(JoinHandle::is_finished) {
-                    caring = Some(tokio::spawn(crate::care::round(app.clone())));
-                }
-                if sealing.as_ref().is_none_or(JoinHandle::is_finished) {
-                    sealing = Some(tokio::spawn(seal_anew(app.clone())));
-                }
+                // Tokens end while all is probed, which takes its time.
+                renewing.begin(care::renew(app.clone()));
+                probing.begin(care::probe(app.clone()));
+                sealing.begin(seal_anew(app.clone()));
             }
         }
     }
     tracing::info!(at_work = at_work.tasks.len(), "the worker stops");
     let over = tokio::time::sleep(grace);
     tokio::pin!(over);
-    if let Some(expiring) = expiring {
+    if let Some(expiring) = expiring.0 {
         // It keeps its place: whoever starts next goes on.
         expiring.abort();
     }

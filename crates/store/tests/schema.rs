@@ -41,7 +41,7 @@ async fn both_databases_have_the_same_tables_and_columns() {
 async fn both_databases_have_the_same_indexes() {
     let (one, two) = (sqlite().await, postgres().await);
     let in_sqlite: Vec<Index> = sqlx::query_as(
-        "SELECT t.name, i.\"unique\", (SELECT group_concat(c.name) FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno) c),
+        "SELECT t.name, i.\"unique\", (SELECT group_concat(COALESCE(c.name, 'an expression')) FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno) c),
             i.partial
          FROM sqlite_schema t, pragma_index_list(t.name) i WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'",
     )
@@ -50,8 +50,8 @@ async fn both_databases_have_the_same_indexes() {
     .expect("SQLite lists its indexes");
     let in_postgres: Vec<Index> = sqlx::query_as(
         "SELECT t.relname::text, i.indisunique,
-            (SELECT string_agg(a.attname, ',' ORDER BY k.n) FROM unnest(i.indkey) WITH ORDINALITY k(attnum, n)
-             JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum), i.indpred IS NOT NULL
+            (SELECT string_agg(COALESCE(a.attname, 'an expression'), ',' ORDER BY k.n)
+             FROM unnest(i.indkey) WITH ORDINALITY k(attnum, n) LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum), i.indpred IS NOT NULL
          FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
          WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_sqlx_migrations'",
     )

@@ -67,8 +67,8 @@ async fn each_statement_is_granted_to_its_role_by_column() {
 
 /// A plan is kept for as long as its tables are not analysed, and the first one is made while they are empty, or nearly.
 #[tokio::test]
-async fn what_accepts_and_leases_on_postgres_reads_no_table_whole_though_nothing_is_known_of_it() {
-    const HOT: [&str; 8] = [
+async fn what_is_asked_all_day_on_postgres_reads_no_table_whole_though_nothing_is_known_of_it() {
+    const HOT: [&str; 11] = [
         "EVENTS_ACCEPT",
         "EVENTS_BEHIND_POSTGRES",
         "EVENTS_TAKE_POSTGRES",
@@ -77,6 +77,9 @@ async fn what_accepts_and_leases_on_postgres_reads_no_table_whole_though_nothing
         "EVENT_FIRST_BACK_POSTGRES",
         "QUEUE_DUE",
         "QUEUE_DUE_BESIDE_POSTGRES",
+        "RENEWAL_CLAIM",
+        "PROBE_OFTEN",
+        "PROBE_SELDOM",
     ];
     let (db, w) = (postgres().await, World::new());
     let pool = db.store.postgres().unwrap();
@@ -106,6 +109,36 @@ async fn what_accepts_and_leases_on_postgres_reads_no_table_whole_though_nothing
         w.connection(&db.store, &org, Provider::Shopify, &format!("lark-{tenants}.myshopify.com")).await;
     }
     assert_eq!(looked, 2 * HOT.len());
+}
+
+#[tokio::test]
+async fn what_is_asked_all_day_on_sqlite_reads_what_is_due_and_nothing_else() {
+    // Each finds what is due by an index of its own, and not by one in which much else has the same beginning.
+    const UPKEEP: [(&str, &str); 12] = [
+        ("RENEWAL_CLAIM", "integrations_by_renewal"),
+        ("PROBE_OFTEN", "integrations_by_probe_often"),
+        ("PROBE_SELDOM", "integrations_by_probe_seldom"),
+        ("PROBE_SOON", "integrations_by_actor"),
+        ("SESSION_SWEEP", "sessions_by_expiry"),
+        ("RESET_SWEEP", "password_resets_by_expiry"),
+        ("FLOW_SWEEP", "oauth_flows_by_expiry"),
+        ("OFFER_SWEEP", "page_offers_by_age"),
+        ("OUTBOX_SWEEP", "outbox_by_age"),
+        ("UNROUTED_SWEEP", "unrouted_events_by_age"),
+        ("EXPORT_SWEEP", "privacy_requests_by_expiry"),
+        ("ORGANIZATIONS_CLOSED", "organizations_deleted"),
+    ];
+    let db = sqlite().await;
+    let mut looked = 0;
+    for s in all() {
+        let Some((_, index)) = UPKEEP.iter().find(|(name, _)| *name == s.name) else { continue };
+        let explain = format!("EXPLAIN QUERY PLAN {}", s.sql);
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(explain)).fetch_all(db.store.sqlite().unwrap()).await.unwrap();
+        assert!(plan.iter().any(|step| step.3.contains(&format!("INDEX {index}"))), "{}: {plan:?}", s.name);
+        looked += 1;
+    }
+    assert_eq!(looked, UPKEEP.len());
 }
 
 #[test]
@@ -254,7 +287,8 @@ fn the_statements_that_cross_tenants_are_these() {
     ROUTE_BY_ID
     ROUTES_BY_ACTOR
     RENEWAL_CLAIM
-    PROBE_CLAIM
+    PROBE_OFTEN
+    PROBE_SELDOM
     PROBE_SOON
     OFFER_SWEEP
     CONNECTION_COUNT
@@ -387,7 +421,8 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     ROUTE_BY_ID
     ROUTES_BY_ACTOR
     RENEWAL_CLAIM
-    PROBE_CLAIM
+    PROBE_OFTEN
+    PROBE_SELDOM
     PROBE_SOON
     OFFER_SWEEP
     CONNECTION_COUNT

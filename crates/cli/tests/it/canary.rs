@@ -2,7 +2,6 @@
 
 use crate::privacy::{bytes, everything, holds, needle};
 use crate::scene::{LARK, Scene, client, environment, sandbox_for};
-use agenstack_app::care;
 use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
 use agenstack_store::testing::sqlite;
@@ -226,7 +225,7 @@ both_databases! {
         let mut secrets = tokens(&scene).await;
         secrets.push(crate::desk::own_app(&scene, LARK.label).await.1);
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         scene.pass_time(-3_100);
         secrets.extend(tokens(&scene).await);
         // Every provider complains at length about everything, in each way it can.

@@ -1,11 +1,11 @@
 //! Connections that stay alive by themselves, and end when the person behind them says so.
 
 use crate::scene::{Answer, FERN, LARK, Scene};
-use agenstack_app::care;
 use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 async fn operations(scene: &Scene, provider: &str) -> Vec<String> {
     scene.received(provider).await.into_iter().map(|r| r.1).collect()
@@ -43,15 +43,27 @@ both_databases! {
         let _lark = scene.connected("Lark Supply", LARK).await;
         let _fern = scene.connected("Fern Goods", FERN).await;
         scene.control(Method::DELETE, "/received", None).await;
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert!(operations(&scene, "shopify").await.is_empty(), "nothing is due yet");
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(operations(&scene, "shopify").await, ["token.refresh", "token.refresh"]);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let thread = scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
         assert!(thread.last().unwrap().1.contains("LARK1001"), "{thread:?}");
         assert_eq!(operations(&scene, "shopify").await, ["token.refresh", "token.refresh", "orders"]);
+    }
+
+    async fn all_that_is_due_is_probed_in_one_round_however_much_it_is(db: TestDb) {
+        let scene = Scene::on(db).await;
+        agenstack_app::seed::seed(&scene.running.app, 205, |_| {}).await.unwrap();
+        scene.care().await;
+        assert_eq!(scene.calls().await, 0, "nothing is due yet");
+        scene.pass_time(3_600);
+        scene.care().await;
+        let pages: BTreeSet<_> = scene.received("meta").await.into_iter().map(|call| call.0).collect();
+        assert_eq!(pages.len(), 205);
+        assert!(operations(&scene, "shopify").await.is_empty(), "shops are probed once a day");
     }
 
     async fn a_dead_refresh_token_is_found_before_a_customer_finds_it(db: TestDb) {
@@ -59,13 +71,13 @@ both_databases! {
         let lark = scene.connected("Lark Supply", LARK).await;
         scene.control(Method::POST, &format!("/shopify/{}/revoke-tokens", LARK.shop()), None).await;
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let it = lark.integration("shopify").await;
         assert_eq!(it["status"], "needs_reconnect");
         let home = lark.browser.get(&format!("/orgs/{}", lark.org)).await.text;
         assert!(home.contains("Shopify: lark-supply") && home.contains("Reconnect<span"), "{home}");
         scene.control(Method::DELETE, "/received", None).await;
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert!(operations(&scene, "shopify").await.is_empty(), "a connection that is broken is left alone");
     }
 
@@ -76,13 +88,13 @@ both_databases! {
         let fault = json!({"provider": "shopify", "operation": "token.refresh", "lose_answer": true, "times": 1});
         scene.control(Method::POST, "/faults", Some(fault)).await;
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(lark.integration("shopify").await["status"], "connected");
         let refreshes = async || operations(&scene, "shopify").await.iter().filter(|o| *o == "token.refresh").count();
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(refreshes().await, 1, "not again at once");
         scene.pass_time(5);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(refreshes().await, 2);
         let thread = scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
         assert!(thread.last().unwrap().1.contains("LARK1001"), "{thread:?}");
@@ -95,16 +107,16 @@ both_databases! {
         scene.control(Method::POST, "/faults", Some(fault)).await;
         scene.control(Method::DELETE, "/received", None).await;
         scene.pass_time(3_050);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         scene.pass_time(280);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         // Four and a half minutes are left: who needs it now uses it, and asks for no newer one either.
         let thread = scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
         assert!(thread.last().unwrap().1.contains("LARK1001"), "{thread:?}");
         assert_eq!(operations(&scene, "shopify").await, ["token.refresh", "orders"]);
         scene.control(Method::DELETE, "/faults", None).await;
         scene.pass_time(21);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(operations(&scene, "shopify").await, ["token.refresh", "orders", "token.refresh"]);
         assert_eq!(lark.integration("shopify").await["status"], "connected");
     }
@@ -121,7 +133,7 @@ both_databases! {
         scene.control(Method::POST, "/faults", Some(fault)).await;
         scene.control(Method::DELETE, "/received", None).await;
         for _ in 0..3 {
-            care::round(scene.running.app.clone()).await;
+            scene.care().await;
             scene.pass_time(5);
         }
         assert_eq!(operations(&scene, "shopify").await, ["token.exchange", "token.exchange"]);
@@ -139,14 +151,14 @@ both_databases! {
         let fault = json!({"provider": "meta", "operation": "GET debug_token", "status": 200, "body": body});
         scene.control(Method::POST, "/faults", Some(fault)).await;
         scene.pass_time(3_700);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(lark.integration("messenger").await["missing_scopes"], json!(["pages_messaging"]));
         // A token of another page, or of another app, is not ours to use.
         let body = json!({"data": {"app_id": "1", "is_valid": true, "scopes": ["pages_messaging"]}});
         let fault = json!({"provider": "meta", "operation": "GET debug_token", "status": 200, "body": body});
         scene.control(Method::POST, "/faults", Some(fault)).await;
         scene.pass_time(3_700);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(lark.integration("messenger").await["status"], "needs_reconnect");
     }
 
@@ -241,7 +253,7 @@ both_databases! {
         scene.write(LARK.page, "Bo", "order #1001 ana@example.com").await;
         scene.control(Method::POST, &format!("/shopify/{shop}/thaw"), None).await;
         scene.pass_time(3_700);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         scene.pass_time(-3_700);
         scene.control(Method::POST, &format!("/shopify/{shop}/uninstall"), None).await;
         scene.settle().await;
@@ -266,7 +278,7 @@ both_databases! {
         scene.write(LARK.page, "Bo", "hello?").await;
         assert!(lark.list("/conversations").await.is_empty());
         scene.pass_time(3_700);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let thread = scene.write(LARK.page, "Bo", "hello").await;
         assert_eq!(thread.last().unwrap().0, "page");
     }
@@ -284,7 +296,7 @@ both_databases! {
         let back = walk.through(&url).await.expect("she continues");
         moss.come_back(&back).await;
         assert_eq!(moss.choose_page(STALL).await.status, StatusCode::CREATED);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let it = lark.integration("messenger").await;
         assert_eq!((it["status"].clone(), it["last_error"]["code"].clone()), (json!("needs_reconnect"), json!("token_invalid")));
         assert!(it["last_error"]["message"].as_str().unwrap().contains("unticked"), "{it}");
@@ -305,10 +317,10 @@ both_databases! {
         assert_eq!((it["status"].clone(), it["last_error"]["code"].clone()), (json!("paused"), json!("shop_frozen")));
         scene.control(Method::POST, &format!("/shopify/{shop}/thaw"), None).await;
         scene.pass_time(3_000);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(lark.integration("shopify").await["status"], "paused", "not asked more than hourly");
         scene.pass_time(700);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let it = lark.integration("shopify").await;
         assert_eq!((it["status"].clone(), it["last_error"].clone()), (json!("connected"), Value::Null));
     }

@@ -1,7 +1,6 @@
 //! A Kustomer account that is connected through an app of its own.
 
 use crate::scene::{Accounts, FERN, LARK, Scene, Tenant};
-use agenstack_app::care;
 use agenstack_sandbox::{Walk, WalkError};
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
@@ -112,7 +111,7 @@ both_databases! {
         // It is renewed with the same client, and the new token works.
         scene.control(Method::DELETE, "/received", None).await;
         scene.pass_time(20 * 3_600);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         assert_eq!(scene.received("kustomer").await, [(MOSS.label.into(), "token.refresh".into(), Some(MOSS.label.into()))]);
         assert_eq!(press_test(&moss).await["ok"], true);
 
@@ -153,7 +152,7 @@ both_databases! {
         connect(&scene, &moss, MOSS.label).await;
         scene.control(Method::DELETE, "/received", None).await;
         scene.pass_time(20 * 3_600);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let renewed = scene.received("kustomer").await;
         assert_eq!(renewed.len(), 2);
         assert!(renewed.iter().all(|(account, _, client)| client.as_ref() == Some(account)), "{renewed:?}");
@@ -164,7 +163,7 @@ both_databases! {
             WHERE id <> (SELECT id FROM integrations ORDER BY id LIMIT 1)").await;
         scene.control(Method::DELETE, "/received", None).await;
         scene.pass_time(20 * 3_600);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let renewed = scene.received("kustomer").await;
         assert!(renewed.iter().all(|r| r.0 == LARK.label && r.2.as_deref() == Some(LARK.label)), "{renewed:?}");
         assert_eq!(lark.integration("kustomer").await["status"], "connected");
@@ -208,7 +207,7 @@ run(&scene, "UPDATE oauth_flows SET client_secret = (SELECT client_secret FROM o
         // Kustomer gives the app a new secret: the old one is refused, which says what to do.
         deed(&scene, MOSS.label, "private-app/new-secret").await;
         scene.pass_time(20 * 3_600);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let it = moss.integration("kustomer").await;
         assert_eq!((it["status"].clone(), it["last_error"]["code"].clone()), (json!("needs_reconnect"), json!("client_secret_refused")));
         assert!(it["last_error"]["message"].as_str().unwrap().contains("make a new secret"), "{it}");

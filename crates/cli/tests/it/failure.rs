@@ -2,7 +2,6 @@
 //! people read. A row that is not played fails here, and so does a play without a row.
 
 use crate::scene::{FERN, LARK, Scene, Tenant};
-use agenstack_app::care;
 use agenstack_providers::Http;
 use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
@@ -286,7 +285,7 @@ async fn play(scene: &Scene, lark: &Tenant, fern: &Tenant, provider: &str, play:
             fault(scene, provider, "token.refresh", 9, how()).await;
             let ahead = if name == "shopify" { 3_100 } else { 20 * 3_600 };
             scene.pass_time(ahead);
-            care::round(scene.running.app.clone()).await;
+            scene.care().await;
             scene.pass_time(-ahead);
         }
         Play::Deed(deed) => {
@@ -317,7 +316,7 @@ async fn play(scene: &Scene, lark: &Tenant, fern: &Tenant, provider: &str, play:
             let untick = vec![LARK.page.into()];
             let walk = Walk { person: Some(LARK.facebook.into()), untick, ..Walk::default() };
             fern.come_back(&walk.through(&url).await.expect("the person continues")).await;
-            care::round(scene.running.app.clone()).await;
+            scene.care().await;
         }
         Play::WebhookOff => {
             scene.control(Method::POST, &format!("/kustomer/{}/webhooks/off", LARK.label), None).await;

@@ -1,7 +1,6 @@
 //! What owners and admins are told when a connection stops: on every page, and by mail.
 
 use crate::scene::{FERN, LARK, Scene, Tenant};
-use agenstack_app::care;
 use agenstack_core::clock::Clock;
 use agenstack_core::id::{OrgId, UserId};
 use agenstack_core::policy::Role;
@@ -93,7 +92,7 @@ async fn outbox(scene: &Scene) -> Vec<Mail> {
 async fn break_shop(scene: &Scene) {
     scene.control(Method::POST, &format!("/shopify/{}/revoke-tokens", LARK.shop()), None).await;
     scene.pass_time(3_700);
-    care::round(scene.running.app.clone()).await;
+    scene.care().await;
 }
 
 /// The emulated shop tells real time: whoever connects it comes back to it.

@@ -2,7 +2,6 @@
 
 use crate::scene::{FERN, LARK, Scene};
 use crate::wire;
-use agenstack_app::care;
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
 use tokio::net::TcpListener;
@@ -41,10 +40,10 @@ both_databases! {
         let forged = wire::shopify_signature_by("another secret", body);
         wire::shopify(&scene, "orders/updated", &LARK.shop(), "hook-1", body, Some(forged)).await;
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         scene.control(Method::POST, &format!("/shopify/{}/revoke-tokens", LARK.shop()), None).await;
         scene.pass_time(3_100);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
 
         let answer = scene.browser().get(&format!("{at}/metrics")).await;
         assert_eq!(answer.status, StatusCode::OK);

@@ -2,6 +2,7 @@
 
 use agenstack::config::{Config, Sources};
 use agenstack::wiring::{Role, Running, World, start};
+use agenstack_app::care;
 use agenstack_app::trace::Collector;
 use agenstack_app::worker;
 use agenstack_core::clock::{Clock, SystemClock, Timestamp};
@@ -122,6 +123,12 @@ impl Scene {
 
     pub fn pass_time(&self, secs: i64) {
         self.clock.0.fetch_add(secs * 1000, Ordering::SeqCst);
+    }
+
+    /// Connections are looked after, once: what has to be renewed, then what has to be probed.
+    pub async fn care(&self) {
+        care::renew(self.running.app.clone()).await;
+        care::probe(self.running.app.clone()).await;
     }
 
     /// Lets everything happen that is going to happen: deliveries, and all work they cause.

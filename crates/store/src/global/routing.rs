@@ -40,15 +40,21 @@ statements! { Global;
         RETURNING organization_id, id";
     // Claimed by the time it is written: of several nodes one probes. The condition stands twice because PostgreSQL,
     // having waited for another node's claim, looks again at the row but not into the subquery.
-    PROBE_CLAIM = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
+    PROBE_OFTEN = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
             SELECT organization_id, id FROM integrations
-            WHERE status IN ('connected', 'paused')
-              AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
-            ORDER BY COALESCE(probed_at, connected_at) LIMIT $4)
-          AND COALESCE(probed_at, connected_at) <= CASE WHEN provider = 'messenger' OR status = 'paused' THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END
+            WHERE status IN ('connected', 'paused') AND (provider = 'messenger' OR status = 'paused')
+              AND COALESCE(probed_at, connected_at) <= $2
+            ORDER BY COALESCE(probed_at, connected_at) LIMIT $3)
+          AND COALESCE(probed_at, connected_at) <= $2
+        RETURNING organization_id, id";
+    PROBE_SELDOM = "UPDATE integrations SET probed_at = $1 WHERE (organization_id, id) IN (
+            SELECT organization_id, id FROM integrations
+            WHERE status = 'connected' AND provider <> 'messenger' AND COALESCE(probed_at, connected_at) <= $2
+            ORDER BY COALESCE(probed_at, connected_at) LIMIT $3)
+          AND COALESCE(probed_at, connected_at) <= $2
         RETURNING organization_id, id";
     PROBE_SOON = "UPDATE integrations SET probed_at = 0
-        WHERE provider = $1 AND acting_user_id = $2 AND status IN ('connected', 'paused')";
+        WHERE provider = $1 AND acting_user_id = $2 AND status <> 'disconnected' AND status IN ('connected', 'paused')";
     OFFER_SWEEP = "DELETE FROM page_offers WHERE offered_at <= $1";
     CONNECTION_COUNT = "SELECT provider, status, COUNT(*), MIN(token_expires_at) FROM integrations GROUP BY provider, status";
     // To the minute: a row that everybody's events go past must not be written for each.
@@ -268,16 +274,10 @@ impl GlobalTx {
         seldom: Timestamp,
         limit: i64,
     ) -> Result<Vec<(QueuedFor, IntegrationId)>, StoreError> {
-        let rows = rows!(
-            fetch_all,
-            self,
-            (String, String),
-            PROBE_CLAIM,
-            now.millis(),
-            often.millis(),
-            seldom.millis(),
-            limit
-        )?;
+        let (now, often, seldom) = (now.millis(), often.millis(), seldom.millis());
+        let mut rows = rows!(fetch_all, self, (String, String), PROBE_OFTEN, now, often, limit)?;
+        let left = limit - rows.len() as i64;
+        rows.extend(rows!(fetch_all, self, (String, String), PROBE_SELDOM, now, seldom, left)?);
         rows.into_iter().map(due).collect()
     }
 

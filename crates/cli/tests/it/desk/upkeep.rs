@@ -2,7 +2,6 @@
 
 use super::{CREATE, deed, press_test, webhooks, with_key};
 use crate::scene::{Accounts, LARK, Scene};
-use agenstack_app::care;
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -144,7 +143,7 @@ both_databases! {
         deed(&scene, LARK.label, "webhooks/off").await;
         assert_eq!(is_answered(&scene, LARK, "Nobody hears this.").await, 0);
         scene.pass_time(86_500);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let second = webhooks(&scene, LARK.label).await;
         assert!(second.len() == 1 && second[0]["enabled"] == true && second[0]["id"] != first["id"], "{second:?}");
         scene.pass_time(-86_500);
@@ -178,7 +177,7 @@ both_databases! {
             scene.control(Method::POST, "/faults", Some(denied)).await;
         }
         scene.pass_time(86_500);
-        care::round(scene.running.app.clone()).await;
+        scene.care().await;
         let it = lark.integration("kustomer").await;
         assert_eq!((it["status"].clone(), it["last_error"]["code"].clone()), (json!("connected"), json!("webhook_off")));
         let message = it["last_error"]["message"].as_str().unwrap();

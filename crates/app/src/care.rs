@@ -20,9 +20,9 @@ const CLAIM_SECS: i64 = 30;
 const OFTEN_SECS: i64 = 3600;
 const SELDOM_SECS: i64 = 86_400;
 /// How many are taken at a time, and how many of each kind are at work at once: 100,000 shops, whose tokens live an hour,
-/// and as many pages are 28 of each a second.
+/// and as many pages are 28 of each a second, and a probe of a page is three calls.
 const BATCH: i64 = 200;
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 /// One begins after the other: when all fail at once, what is written of it must not stand in the way of what comes in.
 const PACE: Duration = Duration::from_millis(20);
 

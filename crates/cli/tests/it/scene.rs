@@ -259,7 +259,7 @@ impl Browser {
         self.finish(request).await
     }
 
-    /// Whether a POST was answered at all: the server may die before.
+    /// What a POST was answered; nothing if the server died before.
     pub async fn attempt(&self, path: &str) -> Option<(StatusCode, String)> {
         let mut request = self.http.post(self.url(path)).json(&json!({}));
         let cookie = self.cookie.lock().unwrap().clone();

@@ -5,7 +5,7 @@ use crate::{Failure, files};
 use agenstack_app::mail::Mailer;
 use agenstack_app::trace::Collector;
 use agenstack_app::{App, Parts, Providers, worker};
-use agenstack_core::clock::{Clock, SystemClock};
+use agenstack_core::clock::Clock;
 use agenstack_core::entropy::{Entropy, OsEntropy};
 use agenstack_providers::{Http, Kustomer, KustomerApp, Messenger, MetaApp, Shopify, ShopifyApp};
 use agenstack_store::Store;
@@ -118,8 +118,8 @@ pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
 /// Where time, randomness and the way outside come from. Tests give their own.
 #[derive(Clone)]
 pub struct World {
-    /// Time.
-    pub clock: Arc<dyn Clock>,
+    /// Time; the one that all share who work on the database ([`Store::clock`]), if none is given.
+    pub clock: Option<Arc<dyn Clock>>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// The way to the providers.
@@ -130,12 +130,7 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(OsEntropy),
-            http: Http::new(),
-            collector: None,
-        }
+        Self { clock: None, entropy: Arc::new(OsEntropy), http: Http::new(), collector: None }
     }
 }
 
@@ -164,11 +159,15 @@ pub async fn app(config: &Config, public_url: &PublicUrl, world: World) -> Resul
             missing.join(" and ")
         )));
     }
+    let clock = match world.clock {
+        Some(clock) => clock,
+        None => store.clock().await.context("the database does not tell its time")?,
+    };
     let parts = Parts {
         store,
         vault,
         providers: providers(config, &world.http)?,
-        clock: world.clock,
+        clock,
         entropy: world.entropy,
         public_url: public_url.as_str().to_owned(),
         mailer: mailer(config)?,

@@ -284,12 +284,12 @@ impl Store {
         }
     }
 
-    /// What time the database's machine has; nothing for SQLite, which has no machine of its own.
+    /// What time the database's machine has; nothing for SQLite, which has no machine of its own. What is stored carries the
+    /// caller's time, which is [`Store::clock`]'s.
     ///
     /// # Errors
     /// If the database is not available.
-    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        // For telling an operator whose clock is wrong, and nothing else: what is stored carries the caller's time.
+    pub async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
         match &self.pools {
             Pools::Sqlite { .. } => Ok(None),

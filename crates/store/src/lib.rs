@@ -7,6 +7,7 @@
 //! May import `core` only. Look first at [`db`]: pools, transactions and the two walls.
 
 mod checkpoint;
+mod clock;
 pub mod db;
 pub mod error;
 pub mod global;

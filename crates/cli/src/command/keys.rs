@@ -6,7 +6,6 @@ use agenstack_app::AppError;
 use agenstack_app::keyring::Keyring;
 use agenstack_app::renewal;
 use agenstack_app::rotation::{self, Progress};
-use agenstack_core::clock::{Clock, SystemClock};
 use agenstack_core::entropy::OsEntropy;
 use agenstack_core::id::OrgId;
 use agenstack_store::Store;
@@ -63,7 +62,8 @@ pub(crate) async fn run(given: &Given, command: &Command) -> Result<u8, Failure>
     let store = open_store(&config).await?;
     store.check().await.context("the schema is not this program's")?;
     if let Command::Renew(which) = command {
-        let keyring = Keyring::new(store.clone(), vault, Arc::new(SystemClock), Arc::new(OsEntropy));
+        let clock = store.clock().await.context("the database does not tell its time")?;
+        let keyring = Keyring::new(store.clone(), vault, clock, Arc::new(OsEntropy));
         return renew(&store, &keyring, which).await;
     }
     if let Command::Rotate = command {
@@ -125,7 +125,8 @@ async fn renew(store: &Store, keyring: &Keyring, which: &Renew) -> Result<u8, Fa
 
 /// How far the renewal of data keys is, in plain lines.
 async fn renewal_status(store: &Store) -> Result<(), Failure> {
-    let status = renewal::status(store, SystemClock.now()).await.context("the keys cannot be counted")?;
+    let clock = store.clock().await.context("the database does not tell its time")?;
+    let status = renewal::status(store, clock.now()).await.context("the keys cannot be counted")?;
     let all = status.under_way;
     output::say(&format!("{:>8} organizations have a data key older than 90 days", status.overdue));
     output::say(&format!("{:>8} organizations still have former data keys", all.organizations));

@@ -16,6 +16,7 @@ mod poison;
 mod power;
 mod proxy;
 mod replay;
+mod skew;
 mod stall;
 mod stop;
 mod storm;

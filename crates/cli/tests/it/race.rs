@@ -32,7 +32,7 @@ both_databases! {
         let mut settings = environment(&scene.settings, &scene.db.url);
         settings.insert("AGENSTACK_PUBLIC_URL".into(), scene.product.clone());
         let config = Config::load(&Sources::from_environment(settings)).unwrap();
-        let world = World { clock: scene.clock.clone(), entropy: Arc::new(OsEntropy), http: Http::new(), collector: None };
+        let world = World { clock: Some(scene.clock.clone()), entropy: Arc::new(OsEntropy), http: Http::new(), collector: None };
         let other = start(&config, Role::Web, None, world).await.unwrap();
         // The cheapest call there is: the emulated shop counts what each costs.
         let shopify = providers(&config, &Http::new()).unwrap().shopify.unwrap();

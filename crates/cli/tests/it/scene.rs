@@ -116,7 +116,7 @@ impl Scene {
         }
         let config = Config::load(&Sources::from_environment(environment)).expect("the settings are right");
         let clock = Arc::new(ShiftedClock(AtomicI64::new(0)));
-        let world = World { clock: clock.clone(), entropy: Arc::new(OsEntropy), http, collector };
+        let world = World { clock: Some(clock.clone()), entropy: Arc::new(OsEntropy), http, collector };
         let running = start(&config, Role::Web, Some(listener), world).await.expect("the server starts");
         Self { product, sandbox, settings, running, clock, http: client(), db }
     }

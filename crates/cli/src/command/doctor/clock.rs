@@ -1,4 +1,4 @@
-//! The clock of this machine, compared with others.
+//! The clock that goes for a server here, compared with others: the database's machine's, or this one's with SQLite.
 
 use super::Findings;
 use agenstack_core::clock::{Clock, Timestamp};
@@ -43,21 +43,24 @@ impl<'a> Clocks<'a> {
 
     /// Of the providers, the one that we agree with most: a single wrong one does not count against us.
     pub(super) fn tell(&self, found: &mut Findings) {
-        match self.providers.iter().min_by_key(|(_, ahead)| ahead.abs()) {
-            None => found.note("no provider told the time, so that this machine's clock was compared with none"),
+        let whose = if self.database.is_some() { "the database's clock" } else { "this machine's clock" };
+        let ahead = |ours: i64| ours - self.database.unwrap_or(0);
+        match self.providers.iter().map(|(who, ours)| (who, ahead(*ours))).min_by_key(|(_, ahead)| ahead.abs()) {
+            None => found.note(format!("no provider told the time, so that {whose} was compared with none")),
             Some((who, ahead)) if ahead.abs() > TOLERANCE_MS => found.bad(
-                format!("this machine's clock is {}, says {who}", words(*ahead)),
-                "sign-ins at Shopify are refused and tokens seem alive or dead when they are not; set it, and keep it \
+                format!("{whose} is {}, says {who}", words(ahead)),
+                "sign-ins at Shopify are refused and tokens seem alive or dead when they are not; set it there, and keep it \
                  right (timedatectl set-ntp true)",
             ),
-            Some((who, _)) => found.good(format!("the clock agrees with {who}'s")),
+            Some((who, _)) => found.good(format!("{whose} agrees with {who}'s")),
         }
         match self.database {
             Some(ahead) if ahead.abs() > TOLERANCE_MS => found.bad(
-                format!("this machine's clock is {}, says the database's machine", words(ahead)),
-                "nodes that disagree take each other's work; set both by NTP (timedatectl set-ntp true)",
+                format!("this machine's clock is {}, says the database's", words(ahead)),
+                "a server goes by the database's, but certificates are checked and the log is written by this one; set it by \
+                 NTP (timedatectl set-ntp true)",
             ),
-            Some(_) => found.good("the clock agrees with the database's"),
+            Some(_) => found.good("this machine's clock agrees with the database's"),
             None => {}
         }
     }
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn a_clock_within_half_a_minute_is_good() {
         for secs in [-31, -30, 0, 1, 2, 32] {
-            assert_eq!(told(&[secs], None), ["ok     the clock agrees with P0's"], "{secs}");
+            assert_eq!(told(&[secs], None), ["ok     this machine's clock agrees with P0's"], "{secs}");
         }
     }
 
@@ -113,13 +116,20 @@ mod tests {
 
     #[test]
     fn one_provider_whose_clock_is_wrong_does_not_count_against_us() {
-        assert_eq!(told(&[-5000, 1, 5000], None), ["ok     the clock agrees with P1's"]);
+        assert_eq!(told(&[-5000, 1, 5000], None), ["ok     this machine's clock agrees with P1's"]);
     }
 
     #[test]
-    fn the_databases_clock_counts_by_itself() {
-        let lines = told(&[0], Some(-100));
-        assert_eq!(lines[1], "WRONG  this machine's clock is 99 s ahead, says the database's machine");
-        assert_eq!(told(&[0], Some(1))[1], "ok     the clock agrees with the database's");
+    fn where_there_is_a_database_with_a_clock_it_is_that_which_has_to_agree_with_the_providers() {
+        let right = [
+            "ok     the database's clock agrees with P0's",
+            "ok     this machine's clock agrees with the database's",
+        ];
+        assert_eq!(told(&[0], Some(1)), right);
+        let this_one = told(&[-100], Some(-100));
+        assert_eq!(this_one[0], "ok     the database's clock agrees with P0's");
+        assert_eq!(this_one[1], "WRONG  this machine's clock is 99 s ahead, says the database's");
+        let the_other = told(&[0], Some(-100));
+        assert_eq!(the_other[0], "WRONG  the database's clock is 99 s behind, says P0");
     }
 }

@@ -97,7 +97,7 @@ pub(super) async fn database(
         }
     }
     let asked = clocks.now();
-    if let Ok(Some(theirs)) = store.clock().await {
+    if let Ok(Some(theirs)) = store.time().await {
         clocks.database(asked, theirs);
     }
     store.close().await;

@@ -7,6 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+/// Makes a library of a source beside this one, to stand between a program and the system; gives where it is.
+pub fn shared_library(source: &str, to: &Path) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fault").join(source);
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args([to, &source])
+        .output()
+        .expect("a C compiler is here: SQLite needs one, too");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    to.to_str().expect("a path of ours").to_owned()
+}
+
 /// A directory for files, with what stands between.
 pub struct Disk {
     folder: TempDir,
@@ -31,13 +43,7 @@ impl Disk {
             std::fs::create_dir(disk.path(name)).expect("a new folder");
             open(&disk.path(name), 0o777);
         }
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fault/lost_writes.c");
-        let made = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-            .args([disk.path("lost_writes.so"), source.into()])
-            .output()
-            .expect("a C compiler is here: SQLite needs one, too");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        shared_library("lost_writes.c", &disk.path("lost_writes.so"));
         disk
     }
 

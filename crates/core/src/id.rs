@@ -9,9 +9,18 @@ use std::sync::Mutex;
 /// Crockford's base 32 in lower case: sorts like the number it writes, without look-alike letters.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The random and ordered part of an id: 48 bits of milliseconds, then 80 random bits.
-fn encode(value: u128) -> String {
-    (0..26).rev().map(|i| char::from(ALPHABET[((value >> (i * 5)) & 31) as usize])).collect()
+/// Letters of the prefix, and of all.
+const PREFIX: usize = 4;
+const LENGTH: usize = PREFIX + 26;
+
+/// A prefix and what follows it: 48 bits of milliseconds, then 80 random bits.
+fn encode(prefix: &str, value: u128) -> [u8; LENGTH] {
+    let mut text = [0; LENGTH];
+    text[..PREFIX].copy_from_slice(prefix.as_bytes());
+    for (i, letter) in text[PREFIX..].iter_mut().rev().enumerate() {
+        *letter = ALPHABET[((value >> (i * 5)) & 31) as usize];
+    }
+    text
 }
 
 /// Makes ids. Two ids of one maker in the same millisecond still sort in the order of making.
@@ -24,8 +33,8 @@ impl IdMaker {
         Self::default()
     }
 
-    /// The next body of an id.
-    pub fn next(&self, now: Timestamp, entropy: &dyn Entropy) -> String {
+    /// What the next id holds.
+    fn next(&self, now: Timestamp, entropy: &dyn Entropy) -> u128 {
         let ms = u128::from(now.millis().max(0).unsigned_abs()) & ((1 << 48) - 1);
         let mut random = [0u8; 16];
         random[6..].copy_from_slice(&bytes::<10>(entropy));
@@ -34,32 +43,35 @@ impl IdMaker {
         // Within one millisecond (or when the clock stepped back) count on from the last id, by a random step,
         // so that neighbours stay hard to guess.
         *last = if fresh >> 80 > *last >> 80 { fresh } else { *last + 1 + (fresh & 0xffff_ffff) };
-        encode(*last)
+        *last
     }
 }
 
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        // Its letters are in it: thousands of ids are remembered, and each event takes many along.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; LENGTH]);
 
         impl $name {
             /// What every id of this kind begins with.
             pub const PREFIX: &'static str = $prefix;
             /// A new id.
             pub fn new(maker: &IdMaker, now: Timestamp, entropy: &dyn Entropy) -> Self {
-                Self(format!("{}{}", $prefix, maker.next(now, entropy)))
+                Self::from_bits(maker.next(now, entropy))
             }
             /// Reads an id; `None` unless it is the prefix and 26 letters of the alphabet.
             pub fn parse(text: &str) -> Option<Self> {
                 let body = text.strip_prefix($prefix)?;
-                (body.len() == 26 && body.bytes().all(|b| ALPHABET.contains(&b))).then(|| Self(text.to_owned()))
+                if !body.bytes().all(|b| ALPHABET.contains(&b)) {
+                    return None;
+                }
+                text.as_bytes().try_into().ok().map(Self)
             }
             /// The id of 128 bits that came from elsewhere, such as a UUID.
             pub fn from_bits(bits: u128) -> Self {
-                Self(format!("{}{}", $prefix, encode(bits)))
+                Self(encode($prefix, bits))
             }
             /// The first id of an instant: those made before it sort before it, and those made after it behind it.
             pub fn first_of(at: Timestamp) -> Self {
@@ -68,19 +80,31 @@ macro_rules! id {
             }
             /// The instant in which the id was made.
             pub fn made_at(&self) -> Timestamp {
-                let digit = |b| ALPHABET.iter().position(|a| *a == b).unwrap_or(0) as u128;
-                let bits = self.0[$prefix.len()..].bytes().fold(0_u128, |n, b| (n << 5) | digit(b));
+                let digit = |b: &u8| ALPHABET.iter().position(|a| a == b).unwrap_or(0) as u128;
+                let bits = self.0[PREFIX..].iter().fold(0_u128, |n, b| (n << 5) | digit(b));
                 Timestamp::from_millis(i64::try_from(bits >> 80).unwrap_or(i64::MAX))
             }
             /// The id as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                std::str::from_utf8(&self.0).expect("each letter is of the alphabet or of the prefix")
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.as_str()).finish()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.as_str())
             }
         }
 

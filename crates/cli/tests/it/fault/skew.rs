@@ -10,30 +10,14 @@ use agenstack_store::Store;
 use agenstack_store::testing::postgres;
 use reqwest::Method;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What one node tells another by the database: the end of each lease that is held and the time of each attempt that waits, in
-/// milliseconds from the database's present. And how often a lease was found to have run out.
-struct Told {
-    held: Vec<i64>,
-    waiting: Vec<i64>,
-    expired: i64,
-}
-
-impl Told {
-    async fn by(store: &Store) -> Self {
-        const ALL: &str = "
-            SELECT state, CAST(COALESCE(lease, next_at) AS TEXT), expired FROM events WHERE state IN ('pending', 'failed', 'running')
-            UNION ALL SELECT state, CAST(COALESCE(lease, next_at) AS TEXT), expired FROM jobs WHERE state IN ('pending', 'failed', 'running')";
-        let now = store.time().await.unwrap().expect("PostgreSQL tells its time").millis();
-        let (mut held, mut waiting, mut expired) = (Vec::new(), Vec::new(), 0);
-        for (state, at, times) in rows(store, ALL).await {
-            let from_now = at.parse::<i64>().expect("milliseconds") - now;
-            if state == "running" { &mut held } else { &mut waiting }.push(from_now);
-            expired += times;
-        }
-        Self { held, waiting, expired }
-    }
+/// The leases of what is being sent: token, and end in milliseconds from the database's present.
+async fn held(store: &Store) -> BTreeMap<String, i64> {
+    const HELD: &str = "SELECT lease_token, '', lease FROM jobs WHERE state = 'running'";
+    let now = store.time().await.unwrap().expect("PostgreSQL tells its time").millis();
+    rows(store, HELD).await.into_iter().map(|(token, _, until)| (token, until - now)).collect()
 }
 
 /// How often the page was asked to send a message.
@@ -68,6 +52,8 @@ async fn nobody_takes_what_another_holds(secs: i64) {
     scene.control(Method::POST, "/faults", Some(silent.clone())).await;
     let mut right = stage().with(&[("AGENSTACK_WORKERS", "1")]).nodes(1).await;
     answered(&scene, "Bo").await;
+    let first: Vec<_> = held(&scene.db.store).await.into_keys().collect();
+    assert_eq!(first.len(), 1, "it is under way");
 
     let ahead = secs.to_string();
     let wrong = [("LD_PRELOAD", &*library), ("WRONG_CLOCK_SECS", &ahead), ("AGENSTACK_SHUTDOWN_SECS", "5")];
@@ -77,18 +63,17 @@ async fn nobody_takes_what_another_holds(secs: i64) {
     for from in ["Al", "Di", "Ed"] {
         answered(&scene, from).await;
     }
-    let told = Told::by(&scene.db.store).await;
-    tell(&format!("{secs} s: leases end in {:?} ms, attempts wait for {:?} ms", told.held, told.waiting));
-    assert!(!told.held.is_empty(), "the first message is still under way");
-    assert_eq!(told.expired, 0, "no lease was taken for one that has run out");
+    let now = held(&scene.db.store).await;
+    tell(&format!("{secs} s: leases end in {now:?} ms"));
+    assert!(now.contains_key(&first[0]), "nobody took it for one that has run out");
 
     // Now it is the other one that holds a message.
     right[0].kill();
     scene.control(Method::POST, "/faults", Some(silent)).await;
     answered(&scene, "Cy").await;
-    let told = Told::by(&scene.db.store).await;
-    tell(&format!("{secs} s: leases of the other end in {:?} ms", told.held));
-    assert!(told.held.iter().all(|ends| (-15_000..=16_000).contains(ends)), "{:?}", told.held);
+    let now = held(&scene.db.store).await;
+    tell(&format!("{secs} s: leases with those of the other end in {now:?} ms"));
+    assert!(now.len() > 1 && now.values().all(|ends| (-15_000..=16_000).contains(ends)), "{now:?}");
     wrong[0].tell_to_stop();
     assert!(wrong[0].ended(), "it says that all is well");
 }

@@ -19,9 +19,10 @@ use agenstack_core::sealed::Place;
 use agenstack_providers::messenger::MessagingEvent;
 use agenstack_providers::shopify::shop_in_body;
 use agenstack_providers::{SignatureError, json};
-use agenstack_store::global::inbox::{Addressed, Incoming};
+use agenstack_store::global::inbox::{Addressed, Body, Incoming, key_in_time};
 use agenstack_store::global::routing::Owned;
 use agenstack_store::{GlobalTx, StoreError};
+use agenstack_vault::DataKey;
 use http::HeaderMap;
 use serde_json::{Value, json as value};
 use sha2::{Digest, Sha256};
@@ -103,6 +104,8 @@ struct Part<'a> {
     triggered_at: Option<Timestamp>,
     /// Whether all that is signed is the payload, and not the provider's id of the delivery.
     digested: bool,
+    /// When that happened which the payload tells of, as it says itself, if that is worth looking for.
+    told_at: Option<Timestamp>,
     /// Nothing is to be done about it but to keep it in the log.
     log_only: bool,
 }
@@ -143,6 +146,7 @@ async fn from_shopify(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) ->
         payload: body.into(),
         triggered_at: delivery.triggered_at,
         digested: true,
+        told_at: told_at(&parsed),
     };
     accept(app, ctx, Provider::Shopify, vec![part], arrival).await
 }
@@ -186,6 +190,7 @@ async fn from_messenger(app: &App, ctx: &Ctx, headers: &HeaderMap, body: &[u8]) 
         payload: single(&e).into(),
         triggered_at: e.timestamp,
         digested: false,
+        told_at: None,
         log_only: false,
     });
     accept(app, ctx, Provider::Messenger, parts.collect(), arrival).await
@@ -260,6 +265,7 @@ async fn from_kustomer(
         payload: body.into(),
         triggered_at: None,
         digested: false,
+        told_at: None,
         log_only: false,
     };
     accept(app, ctx, Provider::Kustomer, vec![part], arrival).await
@@ -277,7 +283,7 @@ pub fn messenger_challenge(app: &App, raw_query: &str) -> Result<Option<String>,
 const TRIES: usize = 3;
 /// How long a delivery waits for its commit, and for what is looked up before: the providers hang up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// A signed body is known again for this long, and for up to twice as long (`shopify.md` 2.3).
+/// A signed body that tells no time is known again for this long, and for up to twice as long (`shopify.md` 2.3).
 const WINDOW_SECS: i64 = 86_400;
 
 /// What is not done in time comes again; what is committed after that was committed, and is there already then. While the
@@ -434,18 +440,11 @@ async fn seal(
     org: Option<&OrgId>,
 ) -> Result<Incoming, AppError> {
     let id = new_id!(app, EventId, ctx.now);
-    let (payload, digests) = match org {
+    let (payload, body) = match org {
         Some(org) => {
             let key = app.keyring().key(org).await?;
-            let digests = part.digested.then(|| {
-                let window = ctx.now.secs().div_euclid(WINDOW_SECS);
-                let body = Sha256::digest(&part.payload);
-                [window, window - 1].map(|w| {
-                    let said = [&w.to_be_bytes()[..], part.topic.as_bytes(), b"\0", body.as_slice()].concat();
-                    key.digest("delivery", &said)[..16].to_vec()
-                })
-            });
-            (key.seal(payload_place(&id), &part.payload, app.entropy()), digests)
+            let body = part.digested.then(|| body(&key, &part.topic, &part.payload, part.told_at, ctx.now));
+            (key.seal(payload_place(&id), &part.payload, app.entropy()), body)
         }
         None => {
             let vault = app.keyring().vault();
@@ -462,13 +461,35 @@ async fn seal(
         payload,
         received_at: ctx.now,
         triggered_at: part.triggered_at,
+        told_at: part.told_at,
         rank: match org {
             Some(org) if !part.log_only => app.shares().turn(org, ctx.now),
             _ => ctx.now,
         },
         log_only: part.log_only,
-        digests,
+        body,
     })
+}
+
+/// When what a signed body tells of was changed last, as it says itself.
+fn told_at(body: &Value) -> Option<Timestamp> {
+    let told = body.get("updated_at").or_else(|| body.get("created_at"))?;
+    Timestamp::parse_rfc3339(told.as_str()?)
+}
+
+/// What a signed body is known again by: for good if it tells its own time, else by the day in which it came.
+fn body(key: &DataKey, topic: &str, payload: &[u8], told_at: Option<Timestamp>, now: Timestamp) -> Body {
+    let payload = Sha256::digest(payload);
+    let digest = |at: Timestamp| {
+        let said = [&at.secs().to_be_bytes()[..], topic.as_bytes(), b"\0", payload.as_slice()].concat();
+        key_in_time(Some(at), &key.digest("delivery", &said))
+    };
+    if let Some(at) = told_at {
+        return Body { digest: digest(at), former: None };
+    }
+    let day = now.secs().div_euclid(WINDOW_SECS);
+    let of = |day: i64| digest(Timestamp::from_secs(day * WINDOW_SECS));
+    Body { digest: of(day), former: Some(of(day - 1)) }
 }
 
 /// Provider words that only people read are cut to a length that a list can show.
@@ -500,6 +521,11 @@ pub(crate) async fn adopt(
         let opened = app.keyring().vault().open_platform(unrouted_place(&incoming.id), &incoming.payload);
         match opened {
             Ok(bytes) => {
+                if provider == Provider::Shopify {
+                    incoming.told_at = json::outline(&bytes).ok().and_then(|parsed| told_at(&parsed));
+                    let came = incoming.received_at;
+                    incoming.body = Some(body(&key, &incoming.topic, &bytes, incoming.told_at, came));
+                }
                 incoming.payload = key.seal(payload_place(&incoming.id), &bytes, app.entropy());
                 adopted += usize::from(tx.event_accept(route, &incoming).await?);
             }

@@ -353,7 +353,8 @@ impl World {
             triggered_at: None,
             rank: self.now(),
             log_only: false,
-            digests: None,
+            told_at: None,
+            body: None,
         }
     }
 }

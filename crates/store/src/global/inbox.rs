@@ -83,7 +83,7 @@ statements! { Global;
             WHERE i.organization_id = r.organization_id AND i.id = r.integration_id LIMIT 1) i
         WHERE (r.held OR (i.generation = r.generation AND i.status <> 'disconnected'))
           AND (SELECT 1 FROM events e WHERE e.organization_id = r.organization_id AND e.body_digest = r.former_digest LIMIT 1) IS NULL
-        ORDER BY r.organization_id, r.dedup
+        ORDER BY r.dedup, r.organization_id
         ON CONFLICT DO NOTHING RETURNING id";
     UNROUTED_OWNED = "SELECT DISTINCT u.provider, u.account, i.organization_id, i.id, i.generation FROM unrouted_events u
         JOIN integrations i ON i.provider = u.provider AND i.external_id = u.account AND i.status <> 'disconnected'
@@ -119,12 +119,31 @@ pub struct Incoming {
     pub received_at: Timestamp,
     /// When the provider says that it happened; unsigned.
     pub triggered_at: Option<Timestamp>,
+    /// When that happened which it tells of, as the signed body says itself. What has no such time is found among all that has none.
+    pub told_at: Option<Timestamp>,
     /// When its turn comes: when it came, or later if its organization has sent more than its share before it.
     pub rank: Timestamp,
     /// Nothing is to be done about it but to keep it in the log: it is done by being committed.
     pub log_only: bool,
-    /// Digests of the signed body for the present window and the one before, where the provider's id is not signed.
-    pub digests: Option<[Vec<u8>; 2]>,
+    /// What the signed body is known again by, where the provider's id is not signed.
+    pub body: Option<Body>,
+}
+
+/// What a signed body is known again by; each is a [`key_in_time`].
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// Kept with the event.
+    pub digest: Vec<u8>,
+    /// It is the same as one that was kept with this, too.
+    pub former: Option<Vec<u8>>,
+}
+
+/// Sixteen bytes that make an event one of a kind in its organization: the second in which it happened, as far as its signed body
+/// tells that, then twelve of a digest. Events of one moment are neighbours in an index of such keys, so that adding them
+/// writes to pages that were written to just before, however many events there are.
+pub fn key_in_time(happened_at: Option<Timestamp>, digest: &[u8; 32]) -> Vec<u8> {
+    let second = happened_at.and_then(|at| u32::try_from(at.secs()).ok()).unwrap_or(0);
+    [&second.to_be_bytes()[..], &digest[..12]].concat()
 }
 
 /// An event on its way to a connection.
@@ -149,14 +168,14 @@ struct Row {
     received_at: i64,
 }
 
-/// What makes an event the same as another of its organization: of sixteen bytes, since every event is looked for by it.
+/// What makes an event the same as another of its organization: each is looked for by it.
 fn dedup(a: &Addressed) -> Vec<u8> {
     let text = [a.to.org.as_str(), a.event.provider.as_str(), &a.event.dedup_key].join(":");
-    Sha256::digest(text)[..16].to_vec()
+    key_in_time(a.event.told_at, &Sha256::digest(text).into())
 }
 
-fn digests(e: &Incoming) -> [Option<&[u8]>; 2] {
-    e.digests.as_ref().map_or([None, None], |[present, former]| [Some(present), Some(former)])
+fn body(e: &Incoming) -> [Option<&[u8]>; 2] {
+    e.body.as_ref().map_or([None, None], |body| [Some(&body.digest), body.former.as_deref()])
 }
 
 /// The texts by how many rows they take.
@@ -173,7 +192,7 @@ const COMMITS: [(usize, &str); 7] = [
 type Query<'a> = sqlx::query::QueryAs<'a, Sqlite, (String,), SqliteArguments>;
 
 fn bind_row<'a>(query: Query<'a>, a: &'a Addressed) -> Query<'a> {
-    let (e, [present, former]) = (&a.event, digests(&a.event));
+    let (e, [present, former]) = (&a.event, body(&a.event));
     query
         .bind(a.to.org.as_str())
         .bind(e.id.as_str())
@@ -278,8 +297,8 @@ async fn accept_postgres(c: &mut PgConnection, all: &[&Addressed]) -> Result<Vec
         .bind(each(all, |a| a.event.payload.as_bytes()))
         .bind(each(all, |a| a.event.received_at.millis()))
         .bind(each(all, |a| a.event.triggered_at.map(Timestamp::millis)))
-        .bind(each(all, |a| digests(&a.event)[0]))
-        .bind(each(all, |a| digests(&a.event)[1]))
+        .bind(each(all, |a| body(&a.event)[0]))
+        .bind(each(all, |a| body(&a.event)[1]))
         .bind(each(all, |a| a.held))
         .bind(each(all, |a| a.event.rank.millis()))
         .bind(each(all, |a| i64::from(a.event.log_only)))
@@ -393,9 +412,10 @@ impl GlobalTx {
                     payload: Sealed::from_bytes(r.payload),
                     received_at: Timestamp::from_millis(r.received_at),
                     triggered_at: None,
+                    told_at: None,
                     rank: Timestamp::from_millis(r.received_at),
                     log_only: false,
-                    digests: None,
+                    body: None,
                 })
             })
             .collect()

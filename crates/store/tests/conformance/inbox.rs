@@ -5,7 +5,7 @@ use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::EventState;
 use agenstack_core::integration::{Integration, Provider};
 use agenstack_store::error::Kind;
-use agenstack_store::global::inbox::{Addressed, Incoming};
+use agenstack_store::global::inbox::{Addressed, Body, Incoming, key_in_time};
 use agenstack_store::tenant::event::EventFilter;
 use agenstack_store::testing::{World, postgres, sealed};
 use agenstack_store::{Held, Store, both_databases};
@@ -189,7 +189,7 @@ both_databases! {
         let shop = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
         let other = w.connection(&db.store, &ash, Provider::Shopify, "ash.myshopify.com").await;
         let body = |dedup: &str, window: u8| Incoming {
-            digests: Some([vec![window, 1], vec![window - 1, 1]]),
+            body: Some(Body { digest: vec![window, 1], former: Some(vec![window - 1, 1]) }),
             ..w.incoming(Provider::Shopify, dedup, "1")
         };
         let mut tx = db.store.global().await.unwrap();
@@ -198,6 +198,18 @@ both_databases! {
         assert!(!tx.event_accept(&route(&shop), &body("c", 6)).await.unwrap(), "the next window");
         assert!(tx.event_accept(&route(&shop), &body("d", 7)).await.unwrap(), "long after");
         assert!(tx.event_accept(&route(&other), &body("a", 5)).await.unwrap(), "another organization");
+    }
+
+    async fn the_same_id_in_bodies_that_tell_of_another_second_is_another_event(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        let noon = agenstack_core::clock::Timestamp::from_secs(1_795_600_800);
+        let at = |ms: i64| Incoming { told_at: Some(noon.plus_millis(ms)), ..w.incoming(Provider::Shopify, "a", "1") };
+        let mut tx = db.store.global().await.unwrap();
+        for (ms, new) in [(0, true), (999, false), (1_000, true), (1_001, false)] {
+            assert_eq!(tx.event_accept(&route(&shop), &at(ms)).await.unwrap(), new, "{ms}");
+        }
     }
 
     async fn what_was_kept_for_nobody_is_found_once_somebody_owns_its_account(db: TestDb) {
@@ -308,4 +320,23 @@ async fn on_postgres_whoever_holds_a_connection_to_a_server_that_only_read_goes_
     sqlx::query(set("off")).execute(&mut administrator).await.unwrap();
     let new = db.store.events_commit(&mut held, &[&one]).await.unwrap();
     assert_eq!(new, BTreeSet::from([one.event.id]));
+}
+
+#[test]
+fn keys_of_one_moment_are_neighbours_and_what_tells_no_time_stands_in_front() {
+    let at = |secs, n: u8| key_in_time(secs, &[n; 32]);
+    let time = |secs| Some(agenstack_core::clock::Timestamp::from_secs(secs));
+    let in_order = [
+        at(None, 1),
+        at(None, 255),
+        at(time(1_795_600_000), 255),
+        at(time(1_795_600_001), 0),
+        at(time(1_795_600_001), 1),
+        at(time(1_795_600_256), 0),
+    ];
+    assert!(in_order.is_sorted() && in_order.iter().all(|key| key.len() == 16));
+    // Nobody can tell a time that has no place.
+    for secs in [-1, i64::MAX / 2_000] {
+        assert_eq!(at(time(secs), 7), at(None, 7));
+    }
 }

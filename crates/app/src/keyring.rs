@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 /// How long a data key seals before another follows: 90 days.
 pub const RENEW_SECS: i64 = 90 * 86_400;
 
-/// Organizations whose newest keys are remembered, at most. One is about 500 bytes, and as much as a look-up for each delivery.
-const NEWEST: u64 = 100_000;
+/// Organizations whose newest keys are remembered, at most: as many as owners of accounts are. One is about 490 bytes.
+const NEWEST: u64 = 50_000;
 /// Other keys that are remembered, at most: few organizations have some.
 const FORMER: u64 = 10_000;
 

@@ -7,9 +7,9 @@ use agenstack_core::integration::Provider;
 use moka::sync::Cache;
 use std::time::Duration;
 
-/// Accounts that are remembered, at most, and for how long after the last delivery. One entry is about 400 bytes. How old it is
-/// does not matter, since the commit compares it with what is: this keeps only those that are of use.
-const KNOWN: u64 = 100_000;
+/// Accounts that are remembered, at most, and for how long after the last delivery. One entry is about 420 bytes; of 100,000 shops
+/// these are nineteen of twenty deliveries (Zipf). How old it is does not matter, since the commit compares it with what is: this keeps only those that are of use.
+const KNOWN: u64 = 50_000;
 const KNOWN_SECS: u64 = 600;
 /// Accounts that nobody owns: a stranger's shop must not ask the database for each of its deliveries, and an account that
 /// was just connected must not wait.

@@ -28,6 +28,10 @@ const CONNECTIONS: u32 = 12;
 /// Connections to it for single statements, at most.
 pub(crate) const SINGLE: u32 = 4;
 
+/// Each statement that is asked all day has an index that gives its rows in their order. PostgreSQL, which believes what it counted last,
+/// would rather read all rows of a queue and sort them as long as it believes that there are few: all of a backlog, for each lease.
+const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off";
+
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
@@ -59,8 +63,8 @@ impl Pools {
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
             .after_connect(|connection, _| {
-                let role = format!("SET ROLE {PLATFORM_ROLE}");
-                Box::pin(async move { connection.execute(AssertSqlSafe(role)).await.map(drop) })
+                let so = format!("{BY_INDEX}; SET ROLE {PLATFORM_ROLE}");
+                Box::pin(async move { connection.execute(AssertSqlSafe(so)).await.map(drop) })
             })
             .connect_lazy_with(PgConnectOptions::clone(&pool.connect_options()));
         Self::Postgres { pool, single }
@@ -149,6 +153,9 @@ impl Store {
                 .acquire_timeout(ACQUIRE)
                 // The first statement tells whether it lives; see `begin_postgres`.
                 .test_before_acquire(false)
+                .after_connect(|connection, _| {
+                    Box::pin(async move { connection.execute(BY_INDEX).await.map(drop) })
+                })
                 .connect_with(PgConnectOptions::from_str(url)?)
                 .await?;
             Pools::postgres(pool)

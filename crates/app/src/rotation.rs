@@ -48,8 +48,8 @@ impl Status {
 /// # Errors
 /// If the database is not available.
 pub async fn missing(store: &Store, vault: &Vault) -> Result<Vec<String>, AppError> {
-    let counts = store.global_read().await?.key_count().await?;
-    Ok(counts.into_iter().map(|(id, _)| id).filter(|id| !vault.knows(id)).collect())
+    let used = store.global_read().await?.key_masters().await?;
+    Ok(used.into_iter().filter(|id| !vault.knows(id)).collect())
 }
 
 /// Tells which master keys are in use.

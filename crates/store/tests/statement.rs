@@ -70,7 +70,8 @@ async fn each_statement_is_granted_to_its_role_by_column() {
 /// rows were counted in a queue, reading and sorting all of them looks cheaper than its index.
 #[tokio::test]
 async fn what_is_asked_all_day_on_postgres_reads_no_table_whole_though_little_is_known_of_it() {
-    const HOT: [&str; 11] = [
+    const HOT: [&str; 12] = [
+        "KEY_MASTERS",
         "EVENTS_ACCEPT",
         "EVENTS_BEHIND_POSTGRES",
         "EVENTS_TAKE_POSTGRES",
@@ -99,8 +100,11 @@ async fn what_is_asked_all_day_on_postgres_reads_no_table_whole_though_little_is
             ] {
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
             }
-            let nulls = vec!["NULL"; binds(s)].join(", ");
-            let explain = format!("EXPLAIN EXECUTE the_statement({nulls})");
+            let nulls = match binds(s) {
+                0 => String::new(),
+                n => format!("({})", vec!["NULL"; n].join(", ")),
+            };
+            let explain = format!("EXPLAIN EXECUTE the_statement{nulls}");
             let plan: Vec<String> =
                 sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *tx).await.unwrap();
             let plan = plan.join("\n");
@@ -131,7 +135,8 @@ async fn what_is_asked_all_day_on_postgres_reads_no_table_whole_though_little_is
 #[tokio::test]
 async fn what_is_asked_all_day_on_sqlite_reads_what_is_due_and_nothing_else() {
     // Each finds what is due by an index of its own, and not by one in which much else has the same beginning.
-    const UPKEEP: [(&str, &str); 12] = [
+    const UPKEEP: [(&str, &str); 13] = [
+        ("KEY_MASTERS", "organization_keys_by_master"),
         ("RENEWAL_CLAIM", "integrations_by_renewal"),
         ("PROBE_OFTEN", "integrations_by_probe_often"),
         ("PROBE_SELDOM", "integrations_by_probe_seldom"),
@@ -237,6 +242,7 @@ fn the_statements_that_cross_tenants_are_these() {
     KEY_OVERDUE
     KEY_STALE
     KEY_REWRAP
+    KEY_MASTERS
     KEY_COUNT
     MINUTE_PUT
     MINUTE_LIST
@@ -378,6 +384,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     KEY_MADE_UNTIL
     KEY_OVERDUE
     KEY_STALE
+    KEY_MASTERS
     KEY_COUNT
     MINUTE_PUT
     MINUTE_LIST

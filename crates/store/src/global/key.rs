@@ -26,6 +26,11 @@ statements! { Global;
         ORDER BY organization_id, id LIMIT $4";
     KEY_REWRAP = "UPDATE organization_keys SET master_key_id = $4, wrapped_key = $5
         WHERE organization_id = $1 AND id = $2 AND master_key_id = $3";
+    // From one name to the next: there are two or three, however many keys.
+    KEY_MASTERS = "WITH RECURSIVE k (id) AS (
+            SELECT MIN(master_key_id) FROM organization_keys
+            UNION ALL SELECT (SELECT MIN(o.master_key_id) FROM organization_keys o WHERE o.master_key_id > k.id) FROM k WHERE k.id IS NOT NULL)
+        SELECT id FROM k WHERE id IS NOT NULL";
     KEY_COUNT = "SELECT master_key_id, COUNT(*) FROM organization_keys GROUP BY master_key_id ORDER BY master_key_id";
 }
 
@@ -203,6 +208,15 @@ impl GlobalTx {
             wrapped.as_bytes()
         )?;
         Ok(n == 1)
+    }
+
+    /// The master keys that wrap any data key.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn key_masters(&mut self) -> Result<Vec<String>, StoreError> {
+        let rows = rows!(fetch_all, self, (String,), KEY_MASTERS)?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// How many data keys each master key wraps.

@@ -58,10 +58,12 @@ both_databases! {
         let (lark, _) = w.organization(&db.store, "Lark").await;
         let (ash, _) = w.organization(&db.store, "Ash").await;
         let mut tx = db.store.global().await.unwrap();
+        assert!(tx.key_masters().await.unwrap().is_empty());
         for (org, master) in [(&lark, "m1"), (&lark, "m1"), (&ash, "m1"), (&ash, "m2")] {
             tx.key_add(org.org(), &key(&w, master), w.now()).await.unwrap();
         }
         assert_eq!(tx.key_count().await.unwrap(), [("m1".to_owned(), 3), ("m2".to_owned(), 1)]);
+        assert_eq!(tx.key_masters().await.unwrap(), ["m1", "m2"]);
         let first = tx.key_stale("m2", None, 2).await.unwrap();
         let last = first.last().map(|k| (&k.org, &k.key.id));
         let second = tx.key_stale("m2", last, 2).await.unwrap();

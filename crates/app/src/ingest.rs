@@ -12,7 +12,7 @@ use crate::trace::Arrival;
 use crate::{App, handle, new_id};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Ctx, Route};
-use agenstack_core::id::{EventId, IntegrationId, OrgId};
+use agenstack_core::id::{EventId, IntegrationId};
 use agenstack_core::integration::Provider;
 use agenstack_core::privacy::PrivacyKind;
 use agenstack_core::sealed::Place;
@@ -343,7 +343,7 @@ async fn accept(
                     tracing::info!("a privacy request of a shop that nobody ever held was dropped");
                 }
                 for to in all.into_iter().map(|o| o.route) {
-                    let event = seal(app, ctx, provider, &part, Some(&to.org)).await?;
+                    let event = seal(app, ctx, provider, &part, Some(&to)).await?;
                     sent.push((event.id.clone(), to.clone(), None));
                     delivery.owned.push(Addressed { to, held: true, event });
                 }
@@ -351,7 +351,7 @@ async fn accept(
             }
             match route(app, provider, &part.account, attempt > 0).await? {
                 Some(to) => {
-                    let event = seal(app, ctx, provider, &part, Some(&to.org)).await?;
+                    let event = seal(app, ctx, provider, &part, Some(&to)).await?;
                     sent.push((event.id.clone(), to.clone(), Some(part)));
                     delivery.owned.push(Addressed { to, held: false, event });
                 }
@@ -437,13 +437,14 @@ async fn seal(
     ctx: &Ctx,
     provider: Provider,
     part: &Part<'_>,
-    org: Option<&OrgId>,
+    to: Option<&Route>,
 ) -> Result<Incoming, AppError> {
     let id = new_id!(app, EventId, ctx.now);
-    let (payload, body) = match org {
-        Some(org) => {
-            let key = app.keyring().key(org).await?;
-            let body = part.digested.then(|| body(&key, &part.topic, &part.payload, part.told_at, ctx.now));
+    let (payload, body) = match to {
+        Some(to) => {
+            let key = app.keyring().key(&to.org).await?;
+            let body =
+                part.digested.then(|| body(&key, to, &part.topic, &part.payload, part.told_at, ctx.now));
             (key.seal(payload_place(&id), &part.payload, app.entropy()), body)
         }
         None => {
@@ -462,8 +463,8 @@ async fn seal(
         received_at: ctx.now,
         triggered_at: part.triggered_at,
         told_at: part.told_at,
-        rank: match org {
-            Some(org) if !part.log_only => app.shares().turn(org, ctx.now),
+        rank: match to {
+            Some(to) if !part.log_only => app.shares().turn(&to.org, ctx.now),
             _ => ctx.now,
         },
         log_only: part.log_only,
@@ -478,10 +479,21 @@ fn told_at(body: &Value) -> Option<Timestamp> {
 }
 
 /// What a signed body is known again by: for good if it tells its own time, else by the day in which it came.
-fn body(key: &DataKey, topic: &str, payload: &[u8], told_at: Option<Timestamp>, now: Timestamp) -> Body {
+fn body(
+    key: &DataKey,
+    to: &Route,
+    topic: &str,
+    payload: &[u8],
+    told_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Body {
     let payload = Sha256::digest(payload);
+    // A shop that was connected anew may end in the same words as before: the time in them is that of its last change. Whoever repeats
+    // the former end meets a question to the shop.
+    let generation = if handle::acts_on_topic(topic) { to.generation } else { 0 };
     let digest = |at: Timestamp| {
-        let said = [&at.secs().to_be_bytes()[..], topic.as_bytes(), b"\0", payload.as_slice()].concat();
+        let numbers = [at.secs().to_be_bytes(), generation.to_be_bytes()].concat();
+        let said = [&numbers[..], topic.as_bytes(), b"\0", payload.as_slice()].concat();
         key_in_time(Some(at), &key.digest("delivery", &said))
     };
     if let Some(at) = told_at {
@@ -524,7 +536,7 @@ pub(crate) async fn adopt(
                 if provider == Provider::Shopify {
                     incoming.told_at = json::outline(&bytes).ok().and_then(|parsed| told_at(&parsed));
                     let came = incoming.received_at;
-                    incoming.body = Some(body(&key, &incoming.topic, &bytes, incoming.told_at, came));
+                    incoming.body = Some(body(&key, route, &incoming.topic, &bytes, incoming.told_at, came));
                 }
                 incoming.payload = key.seal(payload_place(&incoming.id), &bytes, app.entropy());
                 adopted += usize::from(tx.event_accept(route, &incoming).await?);

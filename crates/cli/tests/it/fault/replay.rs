@@ -112,6 +112,27 @@ both_databases! {
         assert_eq!(messages(&effects(&scene).await), messages(&before));
     }
 
+    async fn an_end_in_the_same_words_is_heard_once_for_each_time_that_the_shop_was_connected(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let v = scene.connected("V", LARK).await;
+        let shop = LARK.shop();
+        // The time is that of the shop's last change, which an end is not.
+        let ended = format!(r#"{{"id":1,"myshopify_domain":"{shop}","updated_at":"2026-10-01T12:00:00+02:00"}}"#);
+        let end = async |id: &str| {
+            let now = scene.clock.now().rfc3339();
+            let sent = Sent { topic: "app/uninstalled", shop: &shop, id, at: Some(&now) };
+            assert_eq!(send(&scene, sent, &ended).await, 200);
+            scene.settle().await;
+            events(&scene).await
+        };
+        let before = events(&scene).await;
+        assert_eq!((end("e-1").await, end("e-2").await), (before + 1, before + 1), "the same again");
+        v.connect_shopify(LARK.label).await;
+        assert_eq!((end("e-3").await, end("e-4").await), (before + 2, before + 2), "after it was connected anew");
+        // Each time the shop was asked, which is still ours.
+        assert_eq!(v.integration("shopify").await["status"], "connected");
+    }
+
     async fn a_body_of_a_shop_under_another_shops_name_touches_nothing_of_either(db: TestDb) {
         let scene = Scene::on(db).await;
         let _v = scene.connected("V", LARK).await;

@@ -1,6 +1,7 @@
 //! Connections that stay alive by themselves, and end when the person behind them says so.
 
 use crate::scene::{Answer, FERN, LARK, Scene};
+use agenstack_core::clock::Clock;
 use agenstack_sandbox::Walk;
 use agenstack_store::both_databases;
 use reqwest::{Method, StatusCode};
@@ -236,7 +237,8 @@ both_databases! {
         let scene = Scene::on(db).await;
         let lark = scene.connected("Lark Supply", LARK).await;
         scene.control(Method::DELETE, "/received", None).await;
-        let late = json!({"topic": "app/uninstalled", "now": true, "triggered_at": "2026-11-24T00:00:00Z"});
+        let before = scene.clock.now().plus_secs(-3_600).rfc3339();
+        let late = json!({"topic": "app/uninstalled", "now": true, "triggered_at": before});
         let sent = scene.control(Method::POST, &format!("/shopify/{}/webhook", LARK.shop()), Some(late)).await;
         assert_eq!(sent["status"], 200);
         scene.settle().await;

@@ -539,6 +539,8 @@ pub(crate) async fn adopt(
                     incoming.body = Some(body(&key, route, &incoming.topic, &bytes, incoming.told_at, came));
                 }
                 incoming.payload = key.seal(payload_place(&incoming.id), &bytes, app.entropy());
+                // Their turn comes now: rows are not looked for before those that wait (`Fronts`).
+                incoming.rank = ctx.now;
                 adopted += usize::from(tx.event_accept(route, &incoming).await?);
             }
             // One unreadable row must not keep the others from their owner.

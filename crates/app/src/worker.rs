@@ -15,13 +15,13 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
 use agenstack_core::id::{EventId, JobId, OrgId};
-use agenstack_store::global::queue::{Attempt, Conversation, Due, Leased, Queue, Wanted};
+use agenstack_store::global::queue::{Attempt, Conversation, Due, Fronts, Leased, Queue, Wanted};
 use outcome::{again_after, ended_with_its_process, failed};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How long a row is held without an extension.
 pub const LEASE_SECS: i64 = 15;
@@ -38,6 +38,13 @@ const CARE: Duration = Duration::from_secs(20);
 const MOST_EXPIRED: i64 = 5;
 /// How often rows that cannot be taken are put back, at most.
 const PUT_BACK_MILLIS: i64 = 1_000;
+/// How often it is looked where waiting rows begin while there are some.
+const LOOK: Duration = Duration::from_secs(1);
+/// And from the very beginning: what was committed later after its rank than [`LATE_SECS`] is found then. Such a look may be long,
+/// if somebody keeps PostgreSQL from forgetting what is done; then it takes a fiftieth of the time at most.
+const LOOK_AT_ALL: Duration = Duration::from_secs(10);
+const LOOK_SHARE: u32 = 50;
+const LATE_SECS: i64 = 2;
 /// Rows that one round of [`pass`] takes of each queue.
 const ROUND: i64 = 16;
 /// What is done first in a round, and in each fourth: deeds before events, since a customer waits for them longest, and
@@ -70,6 +77,13 @@ impl Token {
     }
 }
 
+/// What is held under one name.
+struct Held {
+    token: Token,
+    /// At least until then.
+    until: Timestamp,
+}
+
 /// Rows that are being worked on, in so many places.
 struct AtWork {
     slots: usize,
@@ -81,8 +95,14 @@ struct AtWork {
     last: HashMap<Queue, Conversation>,
     /// When rows that cannot be taken were put back last.
     put_back: HashMap<(Queue, Attempt), Timestamp>,
-    /// The names on the leases of what is at work.
-    tokens: Vec<Token>,
+    /// The leases of what is at work.
+    leases: Vec<Held>,
+    /// Where waiting rows begin, when it is to be looked again, and when from the beginning.
+    fronts: Fronts,
+    look: Instant,
+    look_at_all: Instant,
+    /// Leases that had run out by then are free again.
+    expired: Timestamp,
 }
 
 impl AtWork {
@@ -95,8 +115,29 @@ impl AtWork {
             again: 0,
             last: HashMap::new(),
             put_back: HashMap::new(),
-            tokens: Vec::new(),
+            leases: Vec::new(),
+            fronts: Fronts::default(),
+            look: Instant::now(),
+            look_at_all: Instant::now(),
+            expired: Timestamp::from_millis(0),
         }
+    }
+
+    /// Looks where waiting rows begin, if it is time for it.
+    async fn look(&mut self, app: &App, now: Timestamp, worked: bool) -> Result<(), AppError> {
+        let begun = Instant::now();
+        let all = begun >= self.look_at_all;
+        if !(all || worked && begun >= self.look) {
+            return Ok(());
+        }
+        let from = if all { Fronts::default() } else { self.fronts };
+        self.fronts = app.store().global_read().await?.fronts(from, now.plus_secs(-LATE_SECS)).await?;
+        self.look = begun + LOOK;
+        if all {
+            self.expired = Timestamp::from_millis(0);
+            self.look_at_all = begun + LOOK_AT_ALL.max(begun.elapsed() * LOOK_SHARE);
+        }
+        Ok(())
     }
 
     fn free(&self) -> usize {
@@ -216,7 +257,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             _ = poll.tick(), if at_work.free() > 0 => {}
             () = tokio::task::yield_now(), if more && at_work.free() > 0 => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
-            _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
+            _ = extend.tick() => keep(&app, &mut at_work).await,
             _ = tidy.tick() => {
                 tidy_up(&app).await;
                 expiring.begin(expire(app.clone()));
@@ -239,7 +280,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     loop {
         tokio::select! {
             done = at_work.tasks.join_next() => if done.is_none() { break },
-            _ = extend.tick() => keep(&app, &mut at_work.tokens).await,
+            _ = extend.tick() => keep(&app, &mut at_work).await,
             () = &mut over => {
                 tracing::warn!(at_work = at_work.tasks.len(), "some work was not finished in time; it is handed back");
                 at_work.tasks.shutdown().await;
@@ -247,7 +288,7 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             }
         }
     }
-    hand_back(&app, &at_work.tokens).await;
+    hand_back(&app, &at_work.leases).await;
 }
 
 /// One round: leases what is due, does all of it, and gives how many rows that were. Tests call it until it gives 0.
@@ -261,7 +302,8 @@ pub async fn pass(app: &App) -> Result<usize, AppError> {
         let mut at_work = JoinSet::new();
         for attempt in [Attempt::First, Attempt::Again] {
             let now = app.now();
-            let wanted = Wanted { queue, attempt, limit: ROUND, each: ROUND, busy: &[] };
+            let wanted =
+                Wanted { queue, attempt, limit: ROUND, each: ROUND, busy: &[], fronts: Fronts::default() };
             let mut tx = app.store().global().await?;
             let rows = tx.lease(wanted, &token.0, now, now.plus_secs(LEASE_SECS)).await?;
             tx.commit().await?;
@@ -280,9 +322,12 @@ pub async fn pass(app: &App) -> Result<usize, AppError> {
 /// # Errors
 /// If the database is not available.
 pub async fn reclaim(app: &App) -> Result<u64, AppError> {
-    let now = app.now();
+    free_expired(app, Timestamp::from_millis(0), app.now()).await
+}
+
+async fn free_expired(app: &App, from: Timestamp, now: Timestamp) -> Result<u64, AppError> {
     let mut tx = app.store().global().await?;
-    let freed = tx.lease_expire("", now, |expired| again_after(app, now, expired)).await?;
+    let freed = tx.lease_expire("", from, now, |expired| again_after(app, now, expired)).await?;
     tx.commit().await?;
     Ok(freed)
 }
@@ -301,8 +346,10 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         return Ok(false);
     }
     let now = app.now();
+    at_work.look(app, now, false).await?;
+    let fronts = at_work.fronts;
     // Asking first keeps an idle worker from taking SQLite's one place to write.
-    let due = app.store().global_read().await?.due(now, &at_work.busy(&[])).await?;
+    let due = app.store().global_read().await?.due(now, fronts, &at_work.busy(&[])).await?;
     if due == Due::default() {
         return Ok(false);
     }
@@ -316,7 +363,7 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
             continue;
         }
         let (limit, each, busy) = (limit as i64, at_work.each() as i64, at_work.busy(&taken));
-        let wanted = Wanted { queue, attempt, limit, each, busy: &busy };
+        let wanted = Wanted { queue, attempt, limit, each, busy: &busy, fronts };
         let (until, before) = (now.plus_secs(LEASE_SECS), taken.len());
         let leased = tx.lease(wanted, &token.0, now, until).await?;
         taken.extend(leased.into_iter().map(|leased| (queue, attempt, leased)));
@@ -332,7 +379,7 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
             }
         }
         if in_the_way && at_work.puts_back(queue, attempt, now) {
-            tx.put_back(queue, attempt, now, &busy).await?;
+            tx.put_back(queue, attempt, now, fronts, &busy).await?;
         }
         free -= taken.len() - before;
     }
@@ -342,8 +389,9 @@ async fn take(app: &App, at_work: &mut AtWork) -> Result<bool, AppError> {
         at_work.begin(app, &token, queue, attempt, leased);
     }
     if token.is_at_work() {
-        at_work.tokens.push(token);
+        at_work.leases.push(Held { token, until: now.plus_secs(LEASE_SECS) });
     }
+    at_work.look(app, now, any).await?;
     Ok(any)
 }
 
@@ -398,17 +446,24 @@ async fn perform(app: &App, org: &OrgCtx, queue: Queue, id: &str, token: &Token)
 }
 
 /// Extends the leases of what is at work here and frees those whose holder is gone.
-async fn keep(app: &App, tokens: &mut Vec<Token>) {
-    tokens.retain(Token::is_at_work);
+async fn keep(app: &App, at_work: &mut AtWork) {
+    at_work.leases.retain(|held| held.token.is_at_work());
     let outcome = async {
         let now = app.now();
+        let until = now.plus_secs(LEASE_SECS);
         let mut tx = app.store().global().await?;
-        for token in tokens.iter() {
-            tx.lease_extend(&token.0, now.plus_secs(LEASE_SECS)).await?;
+        for held in &at_work.leases {
+            tx.lease_extend(&held.token.0, held.until, until).await?;
         }
         tx.commit().await?;
+        for held in &mut at_work.leases {
+            held.until = until;
+        }
         // What is at work here was extended a moment ago; what else was leased here is nobody's.
-        reclaim(app).await
+        let freed = free_expired(app, at_work.expired, now).await?;
+        // A lease is there long before it runs out: none of before is added any more.
+        at_work.expired = now;
+        Ok::<_, AppError>(freed)
     };
     match outcome.await {
         Ok(0) => {}
@@ -417,11 +472,11 @@ async fn keep(app: &App, tokens: &mut Vec<Token>) {
     }
 }
 
-async fn hand_back(app: &App, tokens: &[Token]) {
+async fn hand_back(app: &App, leases: &[Held]) {
     let outcome = async {
         let mut tx = app.store().global().await?;
-        for token in tokens {
-            tx.lease_return(&token.0, app.now()).await?;
+        for held in leases {
+            tx.lease_return(&held.token.0, held.until, app.now()).await?;
         }
         tx.commit().await
     };

@@ -29,8 +29,9 @@ const CONNECTIONS: u32 = 12;
 pub(crate) const SINGLE: u32 = 4;
 
 /// Each statement that is asked all day has an index that gives its rows in their order. PostgreSQL, which believes what it counted last,
-/// would rather read all rows of a queue and sort them as long as it believes that there are few: all of a backlog, for each lease.
-const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off";
+/// would rather read all rows of a queue and sort them as long as it believes that there are few: all of a backlog, for each lease. What
+/// is joined is joined by an index, too.
+const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 /// How long a caller waits for a connection before it is told that the database is not available.
 const ACQUIRE: Duration = Duration::from_secs(5);

@@ -1,7 +1,9 @@
 //! Every SQL text: it runs on its databases, its role may run it, and a tenant's names the organization.
 
 use agenstack_core::ctx::Route;
+use agenstack_core::id::{EventId, JobId};
 use agenstack_core::integration::Provider;
+use agenstack_store::global::queue::{Attempt, Fronts, Queue, Wanted};
 use agenstack_store::statement::{Dialect, Scope, Statement, all};
 use agenstack_store::testing::{World, postgres, sqlite};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
@@ -130,6 +132,141 @@ async fn what_is_asked_all_day_on_postgres_reads_no_table_whole_though_little_is
         sqlx::raw_sql("ANALYZE").execute(pool).await.unwrap();
     }
     assert_eq!(looked, 3 * HOT.len());
+}
+
+/// As long as a snapshot is open, PostgreSQL keeps what was done since: a dump of the database, a session that was forgotten.
+#[tokio::test]
+async fn what_is_done_while_a_snapshot_is_kept_is_not_read_by_each_look_for_work_on_postgres() {
+    let (db, w) = (postgres().await, World::new());
+    let (store, pool) = (&db.store, db.store.postgres().unwrap());
+    let (org, _) = w.organization(store, "Lark").await;
+    let shop = w.connection(store, &org, Provider::Shopify, "lark.myshopify.com").await;
+    let to = Route { org: org.org().clone(), integration: shop.id.clone(), generation: shop.generation };
+    let mut dump = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    sqlx::raw_sql("SELECT COUNT(*) FROM events").execute(&mut *dump).await.unwrap();
+    let (now, until) = (w.now(), w.now().plus_secs(15));
+    for round in 0..8 {
+        let mut tx = store.global().await.unwrap();
+        for n in 0..250 {
+            let key = format!("{round}-{n}");
+            assert!(tx.event_accept(&to, &w.incoming(Provider::Shopify, &key, &key)).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        let mut tx = store.tenant(&org).await.unwrap();
+        for n in 0..250 {
+            tx.job_add(&w.id(JobId::new), "send", "{}", &format!("{round}-{n}"), now, now).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let of = |queue| Wanted {
+            queue,
+            attempt: Attempt::First,
+            limit: 250,
+            each: 250,
+            busy: &[],
+            fronts: Fronts::default(),
+        };
+        let mut tx = store.global().await.unwrap();
+        let events = tx.lease(of(Queue::Events), "t", now, until).await.unwrap();
+        let jobs = tx.lease(of(Queue::Jobs), "t", now, until).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((events.len(), jobs.len()), (250, 250));
+        let mut tx = store.tenant(&org).await.unwrap();
+        for (event, job) in events.iter().zip(&jobs) {
+            tx.event_done(&EventId::parse(&event.id).unwrap(), "t", now, now).await.unwrap();
+            tx.job_done(&JobId::parse(&job.id).unwrap(), "t").await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+    // One of whom all would have to be read, if it were looked for among all of its organization.
+    let mut waiting = w.incoming(Provider::Shopify, "waiting", "waiting");
+    waiting.rank = until.plus_millis(1);
+    let mut tx = store.global().await.unwrap();
+    assert!(tx.event_accept(&to, &waiting).await.unwrap());
+    tx.commit().await.unwrap();
+    let mut tx = store.tenant(&org).await.unwrap();
+    tx.job_add(&w.id(JobId::new), "send", "{}", "waiting", until.plus_millis(1), now).await.unwrap();
+    tx.commit().await.unwrap();
+    // Most organizations have one event.
+    let others = "INSERT INTO organizations (id, name, created_at) SELECT 'org_' || n, 'x', 1 FROM generate_series(1, 3000) n;
+        INSERT INTO events (organization_id, id, integration_id, generation, provider, topic, external_id, dedup, order_key, payload, state,
+            attempts, next_at, received_at, rank)
+        SELECT 'org_' || n, 'evt_' || n, 'int_' || n, 1, 'shopify', 'orders/create', 'x', CAST(CAST(n AS TEXT) AS BYTEA), 'x', '', 'pending', 1, 1, 1, 1
+        FROM generate_series(1, 3000) n;
+        UPDATE events SET state = 'done' WHERE provider = 'shopify' AND topic = 'orders/create' AND rank = 1";
+    sqlx::raw_sql(others).execute(pool).await.unwrap();
+    let at = now.plus_secs(60).millis();
+    // From `front` on, or from leases that end `front` or later.
+    let arguments = |name: &str, front: i64| match name {
+        "QUEUE_DUE" => format!("{at}, {front}, {front}, {front}, {front}"),
+        "QUEUE_DUE_BESIDE_POSTGRES" => format!("{at}, {front}, {front}, {front}, {front}, ARRAY['x']"),
+        "QUEUE_FRONTS" => format!("{front}, {front}, {front}, {front}"),
+        "EVENT_FIRST_POSTGRES" | "JOB_FIRST_POSTGRES" => {
+            format!("{at}, {at}, 'u', 9, 9, ARRAY[]::TEXT[], 72, {front}")
+        }
+        "EVENT_FIRST_BACK_POSTGRES" | "JOB_FIRST_BACK_POSTGRES" => {
+            format!("{at}, {at}, ARRAY['x'], 512, {front}")
+        }
+        "EVENTS_BEHIND_POSTGRES" | "JOBS_BEHIND_POSTGRES" => {
+            format!("{at}, ARRAY['x'], '', '', 128, {front}")
+        }
+        "EVENT_LEASE_EXTEND" | "EVENT_LEASE_RETURN" | "JOB_LEASE_EXTEND" | "JOB_LEASE_RETURN" => {
+            format!("'t', {at}, {front}")
+        }
+        "EVENT_LEASE_EXPIRE" | "JOB_LEASE_EXPIRE" => format!("{at}, 'u', {front}"),
+        other => panic!("{other} is not among those that are looked at"),
+    };
+    const LOOKS: [&str; 15] = [
+        "JOB_FIRST_POSTGRES",
+        "JOB_FIRST_BACK_POSTGRES",
+        "JOBS_BEHIND_POSTGRES",
+        "JOB_LEASE_EXTEND",
+        "JOB_LEASE_RETURN",
+        "JOB_LEASE_EXPIRE",
+        "QUEUE_DUE",
+        "QUEUE_DUE_BESIDE_POSTGRES",
+        "QUEUE_FRONTS",
+        "EVENT_FIRST_POSTGRES",
+        "EVENT_FIRST_BACK_POSTGRES",
+        "EVENTS_BEHIND_POSTGRES",
+        "EVENT_LEASE_EXTEND",
+        "EVENT_LEASE_RETURN",
+        "EVENT_LEASE_EXPIRE",
+    ];
+    // Also when PostgreSQL has counted that hardly anything waits.
+    for before in ["SELECT 1", "ANALYZE"] {
+        sqlx::raw_sql(before).execute(pool).await.unwrap();
+        let mut looked = 0;
+        for s in all().filter(|s| LOOKS.contains(&s.name)) {
+            let (mut read, mut last) = (Vec::new(), Vec::new());
+            for front in [0, until.millis() + 1] {
+                let mut tx = pool.begin().await.unwrap();
+                let prepare = format!("PREPARE the_statement AS {}", s.sql);
+                let plan = "SET LOCAL plan_cache_mode = force_generic_plan";
+                for sql in ["SET LOCAL ROLE agenstack_platform", plan, &prepare] {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+                }
+                let explain = format!(
+                    "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE the_statement({})",
+                    arguments(s.name, front)
+                );
+                let plan: Vec<String> =
+                    sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *tx).await.unwrap();
+                sqlx::raw_sql("DEALLOCATE the_statement").execute(&mut *tx).await.unwrap();
+                // The first line of the kind tells of all that was done.
+                let buffers = plan.iter().find(|line| line.contains("Buffers:")).map_or("", String::as_str);
+                let pages =
+                    buffers.split([' ', '=']).filter_map(|word| word.parse::<i64>().ok()).sum::<i64>();
+                read.push(pages);
+                last = plan;
+            }
+            let (from_the_beginning, from_the_front) = (read[0], read[1]);
+            assert!(from_the_beginning > 50, "{}: what is done is not in the way: {read:?}", s.name);
+            assert!(from_the_front < 40, "{}: {read:?} {before}\n{}", s.name, last.join("\n"));
+            looked += 1;
+        }
+        assert_eq!(looked, LOOKS.len());
+    }
+    dump.rollback().await.unwrap();
 }
 
 #[tokio::test]
@@ -268,6 +405,7 @@ fn the_statements_that_cross_tenants_are_these() {
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
     QUEUE_DUE
+    QUEUE_FRONTS
     QUEUE_DUE_BESIDE_SQLITE
     QUEUE_DUE_BESIDE_POSTGRES
     EVENT_LEASE_EXTEND
@@ -409,6 +547,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     JOB_AGAIN_BACK_SQLITE
     JOB_AGAIN_BACK_POSTGRES
     QUEUE_DUE
+    QUEUE_FRONTS
     QUEUE_DUE_BESIDE_SQLITE
     QUEUE_DUE_BESIDE_POSTGRES
     EVENT_LEASE_EXTEND

@@ -11,6 +11,10 @@
 //! because it follows another row of its conversation, is put back by a minute ([`GlobalTx::put_back`]), so that nobody reads past it
 //! again and again. While it is in the way, rows are found by conversation instead, one after the other
 //! ([`GlobalTx::lease_behind`]): somebody who writes a hundred thousand messages costs others a look at a few rows.
+//!
+//! Each look begins where rows that wait begin ([`Fronts`]). What was before them is done; but as long as somebody reads from a
+//! snapshot of an hour ago (a dump of the database, a session that was forgotten), PostgreSQL keeps what those rows were, and would
+//! go past all of it for each lease.
 
 use crate::db::{Conn, GlobalTx, execute, rows};
 use crate::error::StoreError;
@@ -31,43 +35,57 @@ macro_rules! front {
 const PUT_BACK: i64 = 512;
 const PUT_BACK_SECS: i64 = 60;
 
-// After the macro, which it uses.
-pub(crate) mod behind;
-
-pub use behind::Conversation;
-
-/// Whether nothing of its conversation stands before a row `q`. `LIMIT 1` leaves an index as the only way to look.
-macro_rules! first_of_its_conversation {
-    ($table:literal) => {
+/// Locks rows that were found, and says that a row is one of them. PostgreSQL is left no choice: it looks for each by its id, locks it and
+/// writes it where it stands. Otherwise it would begin with all rows that wait, or with all of the table, as long as it has counted few of
+/// them; and with a state that stands there as an equation it would look among all that wait of the organization.
+macro_rules! found {
+    ($table:literal, $class:literal, $rows:expr, $limit:literal) => {
         concat!(
-            "(SELECT 1 FROM ",
+            "ctid = ANY(ARRAY(SELECT e.at FROM (",
+            $rows,
+            ") w
+                CROSS JOIN LATERAL (SELECT e.ctid AS at FROM ",
             $table,
-            " p WHERE p.organization_id = q.organization_id AND p.order_key = q.order_key AND p.id < q.id
-                AND p.state IN ('pending', 'failed', 'running') LIMIT 1) IS NULL"
+            " e WHERE e.organization_id = w.organization_id AND e.id = w.id AND e.state IS NOT DISTINCT FROM '",
+            $class,
+            "' LIMIT 1 FOR UPDATE SKIP LOCKED) e ",
+            $limit,
+            "))"
         )
     };
 }
 
-/// `$class` and `$and` stand as text, because an index of only some rows is used only for a condition that is its own.
-macro_rules! lease {
-    ($table:literal, $class:literal, $and:literal, $not_busy:literal, $lock:literal) => {
+// After the macros, which it uses.
+pub(crate) mod behind;
+
+pub use behind::Conversation;
+
+/// Whether nothing of its conversation stands before a row `q`: whether it is the first one from the beginning of its conversation on. The
+/// order is that of one index only. If rows before it were asked for, PostgreSQL would look among all rows of the organization as long as
+/// it has counted few.
+macro_rules! first_of_its_conversation {
+    ($table:literal) => {
         concat!(
-            "UPDATE ",
+            "(SELECT p.id FROM ",
             $table,
-            " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
-             WHERE (organization_id, id) IN (
-                SELECT e.organization_id, e.id FROM ",
-            $table,
-            " e JOIN (
-                    SELECT organization_id, id, rank,
-                        ROW_NUMBER() OVER (PARTITION BY organization_id ORDER BY rank, id) AS place
+            " p WHERE p.organization_id = q.organization_id AND p.order_key >= q.order_key
+                AND p.state IN ('pending', 'failed', 'running') ORDER BY p.order_key, p.id LIMIT 1) = q.id"
+        )
+    };
+}
+
+/// Rows of the front that may be taken, and which of its organization each is.
+macro_rules! turns {
+    ($table:literal, $class:literal, $and:literal, $not_busy:literal) => {
+        concat!(
+            "SELECT organization_id, id, rank, ROW_NUMBER() OVER (PARTITION BY organization_id ORDER BY rank, id) AS place
                     FROM (SELECT q.organization_id, q.id, q.rank FROM (
                             SELECT organization_id, id, rank, order_key FROM ",
             $table,
             " q
                             WHERE q.state = '",
             $class,
-            "' AND q.next_at <= $1",
+            "' AND q.rank >= $8 AND q.next_at <= $1",
             $and,
             " AND ",
             $not_busy,
@@ -78,79 +96,125 @@ macro_rules! lease {
                         WHERE ",
             first_of_its_conversation!($table),
             "
-                        ORDER BY q.rank, q.id LIMIT $7) front
-                ) w ON w.organization_id = e.organization_id AND w.id = e.id
-                WHERE w.place <= $5 AND e.state = '",
-            $class,
-            "'
-                ORDER BY w.rank, w.id LIMIT $4 ",
-            $lock,
-            ")
+                        ORDER BY q.rank, q.id LIMIT $7) front"
+        )
+    };
+}
+
+/// `$class` and `$and` stand as text, because an index of only some rows is used only for a condition that is its own.
+macro_rules! lease {
+    ($table:literal, $found:expr) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET state = 'running', attempts = attempts + 1, lease = $2, lease_token = $3
+             WHERE ",
+            $found,
+            "
              RETURNING organization_id, id, attempts, expired"
         )
     };
     (sqlite $table:literal, $class:literal, $and:literal) => {
-        lease!($table, $class, $and, "q.organization_id NOT IN (SELECT value FROM json_each($6))", "")
+        lease!(
+            $table,
+            concat!(
+                "(organization_id, id) IN (SELECT organization_id, id FROM (",
+                turns!($table, $class, $and, "q.organization_id NOT IN (SELECT value FROM json_each($6))"),
+                ") w WHERE w.place <= $5 ORDER BY w.rank, w.id LIMIT $4)"
+            )
+        )
     };
     (postgres $table:literal, $class:literal, $and:literal) => {
         lease!(
             $table,
+            found!(
+                $table,
+                $class,
+                concat!(
+                    "SELECT organization_id, id FROM (",
+                    turns!($table, $class, $and, "q.organization_id <> ALL(CAST($6 AS TEXT[]))"),
+                    ") w WHERE w.place <= $5 ORDER BY w.rank, w.id"
+                ),
+                "LIMIT $4"
+            )
+        )
+    };
+}
+
+/// Rows in front.
+macro_rules! in_front {
+    ($table:literal, $class:literal, $and:literal) => {
+        concat!(
+            "SELECT organization_id, id, order_key FROM ",
+            $table,
+            " q WHERE q.state = '",
             $class,
+            "' AND q.rank BETWEEN $5 AND $1",
             $and,
-            "q.organization_id <> ALL(CAST($6 AS TEXT[]))",
-            "FOR UPDATE OF e SKIP LOCKED"
+            "
+                    ORDER BY q.rank, q.id LIMIT $4"
         )
     };
 }
 
 macro_rules! put_back {
-    ($table:literal, $class:literal, $and:literal, $is_busy:literal, $lock:literal) => {
+    (sqlite $table:literal, $class:literal, $and:literal) => {
         concat!(
             "UPDATE ",
             $table,
-            " SET rank = $2 WHERE state = '",
-            $class,
-            "' AND (organization_id, id) IN (
-                SELECT q.organization_id, q.id FROM ",
-            $table,
-            " q JOIN (
-                    SELECT organization_id, id FROM ",
-            $table,
-            " q WHERE q.state = '",
-            $class,
-            "' AND q.rank <= $1",
-            $and,
-            "
-                    ORDER BY q.rank, q.id LIMIT $4
-                ) f ON f.organization_id = q.organization_id AND f.id = q.id
-                WHERE (",
-            $is_busy,
-            " OR NOT ",
+            " SET rank = $2 WHERE (organization_id, id) IN (SELECT q.organization_id, q.id FROM (",
+            in_front!($table, $class, $and),
+            ") q WHERE q.organization_id IN (SELECT value FROM json_each($3)) OR NOT ",
             first_of_its_conversation!($table),
-            ") AND q.state = '",
-            $class,
-            "' ",
-            $lock,
             ")"
         )
     };
-    (sqlite $table:literal, $class:literal, $and:literal) => {
-        put_back!($table, $class, $and, "q.organization_id IN (SELECT value FROM json_each($3))", "")
-    };
     (postgres $table:literal, $class:literal, $and:literal) => {
-        put_back!(
+        concat!(
+            "UPDATE ",
             $table,
-            $class,
-            $and,
-            "q.organization_id = ANY(CAST($3 AS TEXT[]))",
-            "FOR UPDATE OF q SKIP LOCKED"
+            " SET rank = $2 WHERE ",
+            found!(
+                $table,
+                $class,
+                concat!(
+                    "SELECT q.organization_id, q.id FROM (",
+                    in_front!($table, $class, $and),
+                    ") q WHERE q.organization_id = ANY(CAST($3 AS TEXT[])) OR NOT ",
+                    first_of_its_conversation!($table)
+                ),
+                ""
+            )
         )
     };
 }
 
 macro_rules! due {
     ($table:literal, $class:literal, $and:literal) => {
-        concat!("EXISTS (SELECT 1 FROM ", $table, " q WHERE q.state = '", $class, "'", $and, ")")
+        concat!(
+            "(SELECT 1 FROM ",
+            $table,
+            " q WHERE q.state = '",
+            $class,
+            "'",
+            $and,
+            " AND q.next_at <= $1 ORDER BY q.rank, q.id LIMIT 1) IS NOT NULL"
+        )
+    };
+}
+
+/// The rank of the first row that waits.
+macro_rules! front_of {
+    ($table:literal, $class:literal, $from:literal) => {
+        concat!(
+            "(SELECT q.rank FROM ",
+            $table,
+            " q WHERE q.state = '",
+            $class,
+            "' AND q.rank >= ",
+            $from,
+            " ORDER BY q.rank, q.id LIMIT 1)"
+        )
     };
 }
 
@@ -168,20 +232,20 @@ macro_rules! due_beside {
             $class,
             "'",
             $and,
-            "
+            " AND q.next_at <= $1
                 ORDER BY q.rank, q.id LIMIT 64) q)"
         )
     };
     ($not_busy:literal) => {
         concat!(
             "SELECT ",
-            due_beside!("events", "pending", " AND q.next_at <= $1", $not_busy),
+            due_beside!("events", "pending", " AND q.rank >= $2", $not_busy),
             ", ",
-            due_beside!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy),
+            due_beside!("events", "failed", " AND q.rank BETWEEN $3 AND $1 + 60000", $not_busy),
             ", ",
-            due_beside!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy),
+            due_beside!("jobs", "pending", " AND q.rank BETWEEN $4 AND $1 + 60000", $not_busy),
             ", ",
-            due_beside!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1", $not_busy)
+            due_beside!("jobs", "failed", " AND q.rank BETWEEN $5 AND $1 + 60000", $not_busy)
         )
     };
 }
@@ -205,24 +269,27 @@ statements! { Global;
     #[postgres] JOB_FIRST_BACK_POSTGRES = put_back!(postgres "jobs", "pending", "");
     #[sqlite] JOB_AGAIN_BACK_SQLITE = put_back!(sqlite "jobs", "failed", "");
     #[postgres] JOB_AGAIN_BACK_POSTGRES = put_back!(postgres "jobs", "failed", "");
-    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.next_at <= $1"), ", ", due!("events", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ",
-        ", due!("jobs", "pending", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"), ", ", due!("jobs", "failed", " AND q.rank <= $1 + 60000 AND q.next_at <= $1"));
-    #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($2))");
-    #[postgres] QUEUE_DUE_BESIDE_POSTGRES = due_beside!("q.organization_id <> ALL(CAST($2 AS TEXT[]))");
-    EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE state = 'running' AND lease_token = $1";
+    QUEUE_DUE = concat!("SELECT ", due!("events", "pending", " AND q.rank >= $2"), ", ", due!("events", "failed", " AND q.rank BETWEEN $3 AND $1 + 60000"), ",
+        ", due!("jobs", "pending", " AND q.rank BETWEEN $4 AND $1 + 60000"), ", ", due!("jobs", "failed", " AND q.rank BETWEEN $5 AND $1 + 60000"));
+    QUEUE_FRONTS = concat!("SELECT ", front_of!("events", "pending", "$1"), ", ", front_of!("events", "failed", "$2"), ",
+        ", front_of!("jobs", "pending", "$3"), ", ", front_of!("jobs", "failed", "$4"));
+    #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($6))");
+    #[postgres] QUEUE_DUE_BESIDE_POSTGRES = due_beside!("q.organization_id <> ALL(CAST($6 AS TEXT[]))");
+    // Only what runs has a lease. That it runs is not asked for: see migration 19.
+    EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE lease >= $3 AND lease_token = $1";
     EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
+        WHERE lease BETWEEN $3 AND $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
     EVENT_LATER = "UPDATE events SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
-    JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE state = 'running' AND lease_token = $1";
+    JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE lease >= $3 AND lease_token = $1";
     JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease <= $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
+        WHERE lease BETWEEN $3 AND $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
     JOB_LATER = "UPDATE jobs SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
     EVENT_LEASE_RETURN = "UPDATE events SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
             next_at = $2, rank = $2, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease_token = $1";
+        WHERE lease >= $3 AND lease_token = $1";
     JOB_LEASE_RETURN = "UPDATE jobs SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
             next_at = $2, rank = $2, lease = NULL, lease_token = NULL
-        WHERE state = 'running' AND lease_token = $1";
+        WHERE lease >= $3 AND lease_token = $1";
     JOB_KIND = "SELECT kind FROM jobs WHERE organization_id = $1 AND id = $2";
     // A part for each index of what waits; what is done is never looked at.
     EVENTS_BY_ORGANIZATION = "SELECT organization_id, state, COUNT(*), MIN(next_at) FROM (
@@ -255,6 +322,26 @@ pub enum Attempt {
     Again,
 }
 
+/// Where the rows that wait begin, by rank, in each class of each queue: a lower bound. By default it is before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fronts {
+    events_first: i64,
+    events_again: i64,
+    jobs_first: i64,
+    jobs_again: i64,
+}
+
+impl Fronts {
+    fn of(&self, queue: Queue, attempt: Attempt) -> i64 {
+        match (queue, attempt) {
+            (Queue::Events, Attempt::First) => self.events_first,
+            (Queue::Events, Attempt::Again) => self.events_again,
+            (Queue::Jobs, Attempt::First) => self.jobs_first,
+            (Queue::Jobs, Attempt::Again) => self.jobs_again,
+        }
+    }
+}
+
 /// What is to be leased.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -268,6 +355,8 @@ pub struct Wanted<'a> {
     pub each: i64,
     /// Organizations that have no place free.
     pub busy: &'a [OrgId],
+    /// Where to begin.
+    pub fronts: Fronts,
 }
 
 /// What is due.
@@ -335,7 +424,7 @@ impl GlobalTx {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Leased>, StoreError> {
-        let Wanted { queue, attempt, limit, each, busy } = wanted;
+        let Wanted { queue, attempt, limit, each, busy, fronts } = wanted;
         let (sqlite, postgres) = match (queue, attempt) {
             (Queue::Events, Attempt::First) => (EVENT_FIRST_SQLITE, EVENT_FIRST_POSTGRES),
             (Queue::Events, Attempt::Again) => (EVENT_AGAIN_SQLITE, EVENT_AGAIN_POSTGRES),
@@ -343,14 +432,15 @@ impl GlobalTx {
             (Queue::Jobs, Attempt::Again) => (JOB_AGAIN_SQLITE, JOB_AGAIN_POSTGRES),
         };
         let (at, until, look) = (now.millis(), until.millis(), limit.saturating_mul(LOOK));
+        let from = fronts.of(queue, attempt);
         let mut rows: Vec<(String, String, i64, i64)> = match &mut self.conn {
             Conn::Sqlite(c) => {
                 let leased = sqlx::query_as(sqlite).bind(at).bind(until).bind(token).bind(limit).bind(each);
-                leased.bind(json(busy)).bind(look).fetch_all(&mut **c).await?
+                leased.bind(json(busy)).bind(look).bind(from).fetch_all(&mut **c).await?
             }
             Conn::Postgres(c) => {
                 let leased = sqlx::query_as(postgres).bind(at).bind(until).bind(token).bind(limit).bind(each);
-                leased.bind(texts(busy)).bind(look).fetch_all(&mut **c).await?
+                leased.bind(texts(busy)).bind(look).bind(from).fetch_all(&mut **c).await?
             }
         };
         rows.sort_by(|a, b| a.1.cmp(&b.1));
@@ -368,6 +458,7 @@ impl GlobalTx {
         queue: Queue,
         attempt: Attempt,
         now: Timestamp,
+        fronts: Fronts,
         busy: &[OrgId],
     ) -> Result<(), StoreError> {
         let (sqlite, postgres) = match (queue, attempt) {
@@ -377,13 +468,16 @@ impl GlobalTx {
             (Queue::Jobs, Attempt::Again) => (JOB_AGAIN_BACK_SQLITE, JOB_AGAIN_BACK_POSTGRES),
         };
         let (later, now) = (now.plus_secs(PUT_BACK_SECS).millis(), now.millis());
+        let from = fronts.of(queue, attempt);
         match &mut self.conn {
             Conn::Sqlite(c) => {
-                let put = sqlx::query(sqlite).bind(now).bind(later).bind(json(busy)).bind(PUT_BACK);
+                let put =
+                    sqlx::query(sqlite).bind(now).bind(later).bind(json(busy)).bind(PUT_BACK).bind(from);
                 put.execute(&mut **c).await.map(drop)?;
             }
             Conn::Postgres(c) => {
-                let put = sqlx::query(postgres).bind(now).bind(later).bind(texts(busy)).bind(PUT_BACK);
+                let put =
+                    sqlx::query(postgres).bind(now).bind(later).bind(texts(busy)).bind(PUT_BACK).bind(from);
                 put.execute(&mut **c).await.map(drop)?;
             }
         }
@@ -404,20 +498,34 @@ impl GlobalTx {
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn due(&mut self, now: Timestamp, busy: &[OrgId]) -> Result<Due, StoreError> {
+    pub async fn due(&mut self, now: Timestamp, fronts: Fronts, busy: &[OrgId]) -> Result<Due, StoreError> {
         type Row = (bool, bool, bool, bool);
-        let at = now.millis();
+        let (at, f) = (now.millis(), fronts);
         let row: Row = if busy.is_empty() {
-            rows!(fetch_one, self, Row, QUEUE_DUE, at)?
+            rows!(
+                fetch_one,
+                self,
+                Row,
+                QUEUE_DUE,
+                at,
+                f.events_first,
+                f.events_again,
+                f.jobs_first,
+                f.jobs_again
+            )?
         } else {
             match &mut self.conn {
                 Conn::Sqlite(c) => {
-                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_SQLITE).bind(at).bind(json(busy));
-                    due.fetch_one(&mut **c).await?
+                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_SQLITE).bind(at);
+                    let due =
+                        due.bind(f.events_first).bind(f.events_again).bind(f.jobs_first).bind(f.jobs_again);
+                    due.bind(json(busy)).fetch_one(&mut **c).await?
                 }
                 Conn::Postgres(c) => {
-                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_POSTGRES).bind(at).bind(texts(busy));
-                    due.fetch_one(&mut **c).await?
+                    let due = sqlx::query_as(QUEUE_DUE_BESIDE_POSTGRES).bind(at);
+                    let due =
+                        due.bind(f.events_first).bind(f.events_again).bind(f.jobs_first).bind(f.jobs_again);
+                    due.bind(texts(busy)).fetch_one(&mut **c).await?
                 }
             }
         };
@@ -425,29 +533,55 @@ impl GlobalTx {
         Ok(Due { events_first, events_again, jobs_first, jobs_again })
     }
 
-    /// Holds what is leased under `token` until `until`.
+    /// Where rows that wait begin, looked for from `from` on. A row that is added later with a rank of before `latest` may stand
+    /// before them: it takes a look from the beginning to find it.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn lease_extend(&mut self, token: &str, until: Timestamp) -> Result<u64, StoreError> {
-        Ok(execute!(self, EVENT_LEASE_EXTEND, token, until.millis())?
-            + execute!(self, JOB_LEASE_EXTEND, token, until.millis())?)
+    pub async fn fronts(&mut self, from: Fronts, latest: Timestamp) -> Result<Fronts, StoreError> {
+        type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+        let Fronts { events_first: a, events_again: b, jobs_first: c, jobs_again: d } = from;
+        let found = rows!(fetch_one, self, Row, QUEUE_FRONTS, a, b, c, d)?;
+        let latest = latest.millis();
+        let front = |found: Option<i64>, from: i64| found.unwrap_or(latest).min(latest).max(from);
+        Ok(Fronts {
+            events_first: front(found.0, a),
+            events_again: front(found.1, b),
+            jobs_first: front(found.2, c),
+            jobs_again: front(found.3, d),
+        })
+    }
+
+    /// Holds what is leased under `token`, until `held` or longer, until `until`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn lease_extend(
+        &mut self,
+        token: &str,
+        held: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (held, until) = (held.millis(), until.millis());
+        Ok(execute!(self, EVENT_LEASE_EXTEND, token, until, held)?
+            + execute!(self, JOB_LEASE_EXTEND, token, until, held)?)
     }
 
     /// Frees rows whose holder let the lease run out: it died, or hangs. The caller's own, under `token`, are left
-    /// alone: it knows that it is at work on them. `again` says when a row is due whose lease ran out so many times in a row.
+    /// alone: it knows that it is at work on them. What had run out at `from` is not looked for. `again` says when a row is due whose lease ran out so many times in a row.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn lease_expire(
         &mut self,
         token: &str,
+        from: Timestamp,
         now: Timestamp,
         again: impl Fn(i64) -> Timestamp,
     ) -> Result<u64, StoreError> {
-        let (at, mut freed) = (now.millis(), 0);
+        let (from, at, mut freed) = (from.millis(), now.millis(), 0);
         for (expire, later) in [(EVENT_LEASE_EXPIRE, EVENT_LATER), (JOB_LEASE_EXPIRE, JOB_LATER)] {
-            let rows = rows!(fetch_all, self, (String, String, i64), expire, at, token)?;
+            let rows = rows!(fetch_all, self, (String, String, i64), expire, at, token, from)?;
             for (org, id, expired) in rows {
                 freed += 1;
                 let due = again(expired);
@@ -459,13 +593,19 @@ impl GlobalTx {
         Ok(freed)
     }
 
-    /// Hands leases back unused, at shutdown.
+    /// Hands leases back unused that are held until `held` or longer, at shutdown.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn lease_return(&mut self, token: &str, now: Timestamp) -> Result<u64, StoreError> {
-        Ok(execute!(self, EVENT_LEASE_RETURN, token, now.millis())?
-            + execute!(self, JOB_LEASE_RETURN, token, now.millis())?)
+    pub async fn lease_return(
+        &mut self,
+        token: &str,
+        held: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (held, now) = (held.millis(), now.millis());
+        Ok(execute!(self, EVENT_LEASE_RETURN, token, now, held)?
+            + execute!(self, JOB_LEASE_RETURN, token, now, held)?)
     }
 
     /// How many events of each organization wait, or are dead, with the longest due of them: the most first.

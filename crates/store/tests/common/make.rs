@@ -10,7 +10,7 @@ use agenstack_core::integration::{Integration, Provider};
 use agenstack_core::privacy::{PrivacyKind, PrivacyRequest};
 use agenstack_store::Store;
 use agenstack_store::global::flow::{Flow, FlowClient};
-use agenstack_store::global::queue::{Attempt, Leased, Queue, Wanted};
+use agenstack_store::global::queue::{Attempt, Fronts, Leased, Queue, Wanted};
 use agenstack_store::tenant::conversation::StoredConversation;
 use agenstack_store::tenant::message::StoredMessage;
 use agenstack_store::tenant::offer::PageOffer;
@@ -103,7 +103,7 @@ pub async fn lease(store: &Store, queue: Queue, token: &str, now: Timestamp, lim
     let mut leased = Vec::new();
     for attempt in [Attempt::First, Attempt::Again] {
         let limit = limit - leased.len() as i64;
-        let wanted = Wanted { queue, attempt, limit, each: limit, busy: &[] };
+        let wanted = Wanted { queue, attempt, limit, each: limit, busy: &[], fronts: Fronts::default() };
         leased.extend(tx.lease(wanted, token, now, now.plus_secs(60)).await.expect("a lease"));
     }
     leased.sort_by(|a, b| a.id.cmp(&b.id));

@@ -7,12 +7,14 @@ use agenstack_core::event::EventState;
 use agenstack_core::id::{EventId, JobId, OrgId};
 use agenstack_core::integration::{Integration, Provider};
 use agenstack_store::global::inbox::Addressed;
-use agenstack_store::global::queue::{Attempt, Conversation, Due, Queue, Wanted};
+use agenstack_store::global::queue::{Attempt, Conversation, Due, Fronts, Queue, Wanted};
 use agenstack_store::testing::{World, postgres, postgres_narrow};
 use agenstack_store::{Store, StoreError, both_databases};
 use std::collections::BTreeSet;
 
 const QUEUES: [Queue; 2] = [Queue::Events, Queue::Jobs];
+/// Before any lease.
+const ANY: Timestamp = Timestamp::from_millis(0);
 
 /// An organization that queues rows.
 struct Shop {
@@ -124,17 +126,31 @@ macro_rules! leases {
 
 /// Whether a row is due that was never tried.
 async fn is_due(store: &Store, queue: Queue, now: Timestamp) -> bool {
-    store.global_read().await.unwrap().due(now, &[]).await.unwrap().has(queue, Attempt::First)
+    store
+        .global_read()
+        .await
+        .unwrap()
+        .due(now, Fronts::default(), &[])
+        .await
+        .unwrap()
+        .has(queue, Attempt::First)
 }
 
 /// The same for others than some organizations.
 async fn is_due_beside(store: &Store, queue: Queue, now: Timestamp, busy: &[OrgId]) -> bool {
-    store.global_read().await.unwrap().due(now, busy).await.unwrap().has(queue, Attempt::First)
+    store
+        .global_read()
+        .await
+        .unwrap()
+        .due(now, Fronts::default(), busy)
+        .await
+        .unwrap()
+        .has(queue, Attempt::First)
 }
 
 /// What is wanted of rows that were never tried.
 fn untried(queue: Queue, limit: i64) -> Wanted<'static> {
-    Wanted { queue, attempt: Attempt::First, limit, each: limit, busy: &[] }
+    Wanted { queue, attempt: Attempt::First, limit, each: limit, busy: &[], fronts: Fronts::default() }
 }
 
 both_databases! {
@@ -236,7 +252,7 @@ both_databases! {
             assert!(lost(shop.failed(store, queue, &row, "u", w.now()).await));
             // The holder hangs, its lease runs out, another takes over: the first may end nothing any more.
             let late = w.now().plus_secs(60);
-            assert_eq!(leases!(store, lease_expire("u", late, |_| late)), 1);
+            assert_eq!(leases!(store, lease_expire("u", ANY, late, |_| late)), 1);
             assert!(lost(shop.done(&w, store, queue, &row, "t").await), "nobody's");
             assert_eq!(ids(&lease(store, queue, "u", late, 1).await), [&row]);
             assert!(lost(shop.done(&w, store, queue, &row, "t").await), "another's");
@@ -254,13 +270,16 @@ both_databases! {
             shop.queue(&w, store, queue, "a").await;
             lease(store, queue, "t", now, 1).await;
         }
-        assert_eq!(leases!(store, lease_expire("u", now.plus_millis(59_999), |_| now.plus_millis(59_999))), 0);
-        assert_eq!(leases!(store, lease_expire("t", now.plus_secs(60), |_| now.plus_secs(60))), 0, "its own");
-        assert_eq!(leases!(store, lease_extend("u", now.plus_secs(120))), 0, "another's");
-        assert_eq!(leases!(store, lease_extend("t", now.plus_secs(120))), 2, "in both queues");
-        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(60), |_| now.plus_secs(60))), 0);
-        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(120), |_| now.plus_secs(120))), 2);
-        assert_eq!(leases!(store, lease_extend("t", now.plus_secs(999))), 0, "gone");
+        assert_eq!(leases!(store, lease_expire("u", ANY, now.plus_millis(59_999), |_| now.plus_millis(59_999))), 0);
+        assert_eq!(leases!(store, lease_expire("t", ANY, now.plus_secs(60), |_| now.plus_secs(60))), 0, "its own");
+        assert_eq!(leases!(store, lease_extend("u", ANY, now.plus_secs(120))), 0, "another's");
+        assert_eq!(leases!(store, lease_extend("t", now.plus_millis(60_001), now.plus_secs(120))), 0, "not so long");
+        assert_eq!(leases!(store, lease_extend("t", now.plus_secs(60), now.plus_secs(120))), 2, "in both queues");
+        assert_eq!(leases!(store, lease_expire("u", ANY, now.plus_secs(60), |_| now.plus_secs(60))), 0);
+        let (after, late) = (now.plus_millis(120_001), now.plus_secs(121));
+        assert_eq!(leases!(store, lease_expire("u", after, late, |_| late)), 0, "not looked for");
+        assert_eq!(leases!(store, lease_expire("u", now.plus_secs(120), now.plus_secs(120), |_| now.plus_secs(120))), 2);
+        assert_eq!(leases!(store, lease_extend("t", ANY, now.plus_secs(999))), 0, "gone");
         for queue in QUEUES {
             let again = lease(store, queue, "u", now.plus_secs(120), 9).await;
             assert_eq!(again.iter().map(|l| l.attempts).collect::<Vec<_>>(), [2], "a lost attempt counts");
@@ -277,18 +296,18 @@ both_databases! {
                 let leased = lease(store, queue, "t", now, 9).await;
                 assert_eq!((leased[0].attempts, leased[0].expired), (expired + 1, expired));
                 now = now.plus_secs(60);
-                assert_eq!(leases!(store, lease_expire("u", now, |times| now.plus_secs(times))), 1);
+                assert_eq!(leases!(store, lease_expire("u", ANY, now, |times| now.plus_secs(times))), 1);
                 assert!(lease(store, queue, "t", now.plus_secs(expired), 9).await.is_empty(), "later each time");
                 now = now.plus_secs(expired + 1);
             }
             // Handed back it is as before; an attempt whose end was heard of begins the row anew.
             lease(store, queue, "t", now, 9).await;
-            assert_eq!(leases!(store, lease_return("t", now)), 1);
+            assert_eq!(leases!(store, lease_return("t", ANY, now)), 1);
             assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 3);
             shop.failed(store, queue, &row, "t", now).await.unwrap();
             assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 0);
             now = now.plus_secs(60);
-            assert_eq!(leases!(store, lease_expire("u", now, |_| now)), 1);
+            assert_eq!(leases!(store, lease_expire("u", ANY, now, |_| now)), 1);
             assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 1);
             shop.put_off(store, queue, &row, "t", now).await.unwrap();
             assert_eq!(lease(store, queue, "t", now, 9).await[0].expired, 0);
@@ -303,8 +322,8 @@ both_databases! {
             shop.queue(&w, store, queue, "a").await;
             lease(store, queue, "t", w.now(), 1).await;
         }
-        assert_eq!(leases!(store, lease_return("u", w.now())), 0);
-        assert_eq!(leases!(store, lease_return("t", w.now())), 2);
+        assert_eq!(leases!(store, lease_return("u", ANY, w.now())), 0);
+        assert_eq!(leases!(store, lease_return("t", ANY, w.now())), 2);
         for queue in QUEUES {
             assert_eq!(lease(store, queue, "u", w.now(), 9).await[0].attempts, 1);
         }
@@ -385,7 +404,7 @@ both_databases! {
             }
             let quiet = ash.queue(&w, store, queue, "a").await;
             let now = w.now();
-            let wanted = Wanted { queue, attempt: Attempt::First, limit: 9, each: 2, busy: &[] };
+            let wanted = Wanted { queue, attempt: Attempt::First, limit: 9, each: 2, busy: &[], fronts: Fronts::default() };
             let leased = leases!(store, lease(wanted, "t", now, now.plus_secs(60)));
             assert_eq!(ids(&leased), [&flood[0], &flood[1], &quiet]);
             let named = [lark.org.org().clone()];
@@ -399,7 +418,7 @@ both_databases! {
             let other = ash.queue(&w, store, queue, "b").await;
             assert!(is_due_beside(store, queue, now, &named).await);
             assert_eq!(ids(&leases!(store, lease(busy, "t", now, now))), [&other]);
-            leases!(store, put_back(queue, Attempt::First, now, &named));
+            leases!(store, put_back(queue, Attempt::First, now, Fronts::default(), &named));
             let late = ash.queue(&w, store, queue, "c").await;
             assert_eq!(ids(&leases!(store, lease(next, "t", now, now))), [&late]);
             let wanted = Wanted { limit: 99, ..next };
@@ -449,7 +468,7 @@ both_databases! {
             let behind = leases!(store, lease_behind(untried(queue, 9), &mut last, "t", now, until));
             assert_eq!(ids(&behind.unwrap()), [&three]);
             let four = ash.queue(&w, store, queue, "d").await;
-            leases!(store, put_back(queue, Attempt::First, now, &[]));
+            leases!(store, put_back(queue, Attempt::First, now, Fronts::default(), &[]));
             assert_eq!(ids(&leases!(store, lease(untried(queue, 9), "t", now, until))), [&four]);
             // One after the other has its turn, whatever more of it waits.
             ash.queue_many(&w, store, queue, &["x", "x", "y", "z"].map(String::from)).await;
@@ -479,6 +498,43 @@ both_databases! {
         }
     }
 
+    async fn a_look_begins_where_rows_wait_and_one_from_the_beginning_finds_all(db: TestDb) {
+        let (w, store) = (World::new(), &db.store);
+        let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
+        let (now, until, busy) = (w.now(), w.now().plus_secs(60), [lark.org.org().clone()]);
+        let fronts = async |from, latest| {
+            store.global_read().await.unwrap().fronts(from, latest).await.unwrap()
+        };
+        for queue in QUEUES {
+            let due = async |fronts, busy: &[OrgId]| {
+                let mut tx = store.global_read().await.unwrap();
+                tx.due(now, fronts, busy).await.unwrap().has(queue, Attempt::First)
+            };
+            let from = |fronts| Wanted { fronts, ..untried(queue, 9) };
+            let beyond = fronts(Fronts::default(), now.plus_millis(1)).await;
+            assert_eq!(fronts(beyond, now).await, beyond, "it does not go back");
+            // It has the rank of a moment ago, before where rows that wait begin.
+            let late = ash.queue(&w, store, queue, "late").await;
+            assert!(!due(beyond, &[]).await && !due(beyond, &busy).await);
+            assert!(leases!(store, lease(from(beyond), "t", now, until)).is_empty());
+            let all = fronts(Fronts::default(), until).await;
+            assert!(due(all, &[]).await && due(all, &busy).await, "up to the first that waits, and no further");
+            assert_eq!(ids(&leases!(store, lease(from(all), "t", now, until))), [&late]);
+            // What is in the way of others is looked for from there on, too.
+            lark.queue_many(&w, store, queue, &vec!["long".into(); 600]).await;
+            assert_eq!(leases!(store, lease(from(all), "t", now, until)).len(), 1);
+            let mut last = Conversation::default();
+            assert!(leases!(store, lease_behind(from(beyond), &mut last, "t", now, until)).is_none());
+            assert!(leases!(store, lease_behind(from(all), &mut last, "t", now, until)).is_some());
+            leases!(store, put_back(queue, Attempt::First, now, beyond, &[]));
+            assert_eq!(fronts(Fronts::default(), until).await, all);
+            for _ in 0..2 {
+                leases!(store, put_back(queue, Attempt::First, now, all, &[]));
+            }
+            assert_ne!(fronts(Fronts::default(), until.plus_secs(1)).await, all);
+        }
+    }
+
     async fn a_turn_that_lies_ahead_is_taken_when_nobody_else_waits(db: TestDb) {
         let (w, store) = (World::new(), &db.store);
         let (lark, ash) = (Shop::new(&w, store, "lark").await, Shop::new(&w, store, "ash").await);
@@ -500,7 +556,7 @@ both_databases! {
         let mut tx = store.global().await.unwrap();
         assert!(tx.event_accept(&crate::common::make::route(&shop.it), &event).await.unwrap());
         tx.commit().await.unwrap();
-        assert_eq!(store.global_read().await.unwrap().due(w.now(), &[]).await.unwrap(), Due::default());
+        assert_eq!(store.global_read().await.unwrap().due(w.now(), Fronts::default(), &[]).await.unwrap(), Due::default());
         let mut tx = store.tenant(&shop.org).await.unwrap();
         let found = tx.event_find(&event.id).await.unwrap().unwrap();
         assert_eq!((found.state, found.attempts, found.done_at), (EventState::Done, 0, Some(w.now())));

@@ -8,7 +8,7 @@ use crate::wire::{self, delivery, message, messenger_signed, meta_signature};
 use agenstack_app::worker;
 use agenstack_core::clock::Clock;
 use agenstack_store::both_databases;
-use agenstack_store::global::queue::{Attempt, Queue, Wanted};
+use agenstack_store::global::queue::{Attempt, Fronts, Queue, Wanted};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -92,7 +92,7 @@ async fn dies_over(scene: &Scene, queue: Queue) {
     let mut tx = scene.db.store.global().await.unwrap();
     let mut taken = 0;
     for attempt in [Attempt::First, Attempt::Again] {
-        let wanted = Wanted { queue, attempt, limit: 1, each: 1, busy: &[] };
+        let wanted = Wanted { queue, attempt, limit: 1, each: 1, busy: &[], fronts: Fronts::default() };
         taken += tx
             .lease(wanted, "a process that died", now, now.plus_secs(worker::LEASE_SECS))
             .await
@@ -117,7 +117,14 @@ async fn is_with_another_process(scene: &Scene) {
     assert_eq!(writes(scene, "7000000000000001", "m_first").await, 200);
     let now = scene.clock.now();
     let mut tx = scene.db.store.global().await.unwrap();
-    let wanted = Wanted { queue: Queue::Events, attempt: Attempt::First, limit: 1, each: 1, busy: &[] };
+    let wanted = Wanted {
+        queue: Queue::Events,
+        attempt: Attempt::First,
+        limit: 1,
+        each: 1,
+        busy: &[],
+        fronts: Fronts::default(),
+    };
     assert_eq!(tx.lease(wanted, "another process", now, now.plus_secs(60)).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Rows behind the front of a queue, from conversation to conversation: what a lease finds when the rows in front follow others of their
 //! conversations and cannot be taken.
 
-use super::{Leased, Queue, Wanted, json, leased, texts};
+use super::{Attempt, Leased, Queue, Wanted, json, leased, texts};
 use crate::db::{Conn, GlobalTx};
 use crate::error::StoreError;
 use crate::statement::statements;
@@ -19,7 +19,7 @@ macro_rules! behind {
             "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
                 (SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
                     WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > ($3, $4)
-                      AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
+                      AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.rank >= $6 AND q.next_at <= $1", $and, "
                             AND q.organization_id <> ALL(CAST($2 AS TEXT[])) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
                     ORDER BY q.organization_id, q.order_key, q.id LIMIT 1)
                 UNION ALL
@@ -36,7 +36,7 @@ macro_rules! behind {
             "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
                 SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
                 WHERE q.rowid = ", behind!(next $table, "$3", "$4"), "
-                  AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.next_at <= $1", $and, "
+                  AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.rank >= $6 AND q.next_at <= $1", $and, "
                         AND q.organization_id NOT IN (SELECT value FROM json_each($2)) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
                 UNION ALL
                 SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, "
@@ -61,10 +61,7 @@ macro_rules! take {
     (postgres $table:literal) => {
         concat!(
             "UPDATE ", $table, " SET state = 'running', attempts = attempts + 1, lease = $1, lease_token = $2
-             WHERE (organization_id, id) IN (
-                SELECT e.organization_id, e.id FROM UNNEST(CAST($3 AS TEXT[]), CAST($4 AS TEXT[])) AS r(organization_id, id)
-                CROSS JOIN LATERAL (SELECT e.organization_id, e.id FROM ", $table, " e
-                    WHERE e.organization_id = r.organization_id AND e.id = r.id AND e.state = 'pending' LIMIT 1 FOR UPDATE SKIP LOCKED) e)
+             WHERE ", found!($table, "pending", "SELECT r.organization_id, r.id FROM UNNEST(CAST($3 AS TEXT[]), CAST($4 AS TEXT[])) AS r(organization_id, id)", ""), "
              RETURNING organization_id, id, attempts, expired"
         )
     };
@@ -157,16 +154,16 @@ impl GlobalTx {
             Queue::Events => (EVENTS_BEHIND_SQLITE, EVENTS_BEHIND_POSTGRES),
             Queue::Jobs => (JOBS_BEHIND_SQLITE, JOBS_BEHIND_POSTGRES),
         };
-        let (at, busy) = (now.millis(), wanted.busy);
+        let (at, busy, from) = (now.millis(), wanted.busy, wanted.fronts.of(wanted.queue, Attempt::First));
         Ok(match &mut self.conn {
             Conn::Sqlite(c) => {
                 let found = sqlx::query_as(sqlite).bind(at).bind(json(busy)).bind(&last.org).bind(&last.key);
-                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
+                found.bind(CONVERSATIONS).bind(from).fetch_all(&mut **c).await?
             }
             Conn::Postgres(c) => {
                 let found =
                     sqlx::query_as(postgres).bind(at).bind(texts(busy)).bind(&last.org).bind(&last.key);
-                found.bind(CONVERSATIONS).fetch_all(&mut **c).await?
+                found.bind(CONVERSATIONS).bind(from).fetch_all(&mut **c).await?
             }
         })
     }

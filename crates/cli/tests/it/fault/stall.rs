@@ -1,5 +1,6 @@
 //! A provider that takes 29 seconds for one tenant among many: row 7 of the experiments. It holds its share of the worker's places and of
-//! connections, no transaction is open meanwhile, and nobody else waits for it.
+//! connections, no transaction is open meanwhile, and nobody else waits for it. And a tenant to whom more is written than is worked,
+//! all the time: row 13.
 
 use super::ledger::{change, rows};
 use super::node::Stage;
@@ -13,6 +14,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -26,6 +28,10 @@ const STALLED: usize = 20;
 /// As many rounds at most: what lies between the two.
 const MOST_ROUNDS: usize = STALLED - HEALTHY;
 const FLOOD: usize = 40;
+/// Customers of the noisy one that write at once, each as soon as what it wrote last is acknowledged.
+const NOISY: usize = 8;
+/// More messages in a second than anybody works.
+const MUCH: usize = 100_000;
 /// Places of a worker that one organization may hold, and calls that one connection may have under way.
 const CAP: usize = 4;
 const STALL: Duration = Duration::from_secs(29);
@@ -140,6 +146,27 @@ impl Place {
         }
     }
 
+    /// Customers of an organization go on writing until they are told to end, so many messages in a second at most; how many they were.
+    async fn noise(self: Arc<Self>, organization: usize, rate: usize, over: Arc<AtomicBool>) -> usize {
+        let mut lines = JoinSet::new();
+        for line in 0..NOISY {
+            let (place, over) = (self.clone(), over.clone());
+            lines.spawn(async move {
+                let mut pace = tokio::time::interval(Duration::from_secs(NOISY as u64) / rate as u32);
+                let mut sent = 0;
+                while !over.load(Ordering::SeqCst) {
+                    pace.tick().await;
+                    // Now and then somebody else, so that the order of one conversation is not what holds them up.
+                    let psid = psid(organization, line * 1_000 + sent / 4);
+                    place.write(organization, &psid, &format!("noise_{organization}_{line}_{sent}")).await;
+                    sent += 1;
+                }
+                sent
+            });
+        }
+        lines.join_all().await.into_iter().sum()
+    }
+
     /// The rows of an organization which run, and those that run or wait.
     async fn rows_of(&self, organization: usize) -> (i64, i64) {
         let sql = format!(
@@ -248,6 +275,47 @@ fn accounts(organization: usize) -> impl Iterator<Item = String> {
     (0..FLOOD).map(move |n| psid(organization, n)).chain([page(organization)])
 }
 
+async fn is_noisy(db: TestDb) {
+    let organizations = times("AGENSTACK_TEST_ORGANIZATIONS", 50);
+    let rate = times("AGENSTACK_TEST_RATE", 10);
+    let noise = times("AGENSTACK_TEST_NOISE", MUCH);
+    let stage = Stage::new(&db.url, organizations).await;
+    change(&db.store, "UPDATE integrations SET probed_at = 99999999999999").await;
+    let node = stage.nodes(1).await.remove(0);
+    let (at, store) = (node.at.clone(), db.store.clone());
+    let place = Arc::new(Place { http: client(), stage, at, store, organizations, rate });
+    place.arrange(0).await;
+    place.round(HEALTHY - 1, 0, false).await;
+    let (mut quiet, mut beside) = (Seen::default(), Seen::default());
+    quiet.and(place.round(HEALTHY, 0, true).await);
+    let (over, noisy, began) = (Arc::new(AtomicBool::new(false)), HEALTHY + 1, Instant::now());
+    let writing = tokio::spawn(place.clone().noise(noisy, noise, over.clone()));
+    beside.and(place.round(noisy, 0, true).await);
+    let lasted = began.elapsed();
+    over.store(true, Ordering::SeqCst);
+    let sent = writing.await.expect("it ends");
+
+    let figures = |seen: &Seen| (seen.percentile(50), seen.percentile(99), seen.mean());
+    let share = rate as f64 / organizations as f64;
+    tell(&format!(
+        "{}: {} messages of {organizations} organizations, {rate} in a second, from acknowledgement to effect (median, 99%, mean): {:?} ms, and \
+         {:?} ms beside one to whom {sent} were written in {lasted:?}, {:.0} times the share of another; it held {} places at most, {} of its \
+         rows waited when the others' were done",
+        db.store.kind(),
+        beside.took.len(),
+        figures(&quiet),
+        figures(&beside),
+        sent as f64 / lasted.as_secs_f64() / share,
+        beside.held,
+        beside.waiting,
+    ));
+    if noise == MUCH {
+        assert!(beside.waiting > NOISY as i64, "more was written than worked: {}", beside.waiting);
+    }
+    assert!(beside.held <= CAP as i64, "it held {} places", beside.held);
+    assert!(sent > 50 * beside.took.len() / organizations, "it is noisy: {sent}");
+}
+
 async fn stalls(db: TestDb) {
     let organizations = times("AGENSTACK_TEST_ORGANIZATIONS", 50);
     let rate = times("AGENSTACK_TEST_RATE", 10);
@@ -303,4 +371,14 @@ async fn a_provider_that_takes_29_seconds_for_one_of_many_holds_its_share_and_no
 async fn a_provider_that_takes_29_seconds_for_one_of_many_holds_its_share_and_nobody_else_waits_on_postgres()
 {
     stalls(postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_to_whom_more_is_written_than_is_worked_holds_its_share_and_nobody_else_waits_on_sqlite() {
+    is_noisy(sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_to_whom_more_is_written_than_is_worked_holds_its_share_and_nobody_else_waits_on_postgres() {
+    is_noisy(postgres().await).await;
 }

@@ -440,8 +440,9 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     }
     tx.integration_subscription(&it.id, it.generation, ready.subscription, now).await?;
     // What waited for this connection need not wait any longer.
-    tx.event_wake(now).await?;
-    tx.job_wake(now).await?;
+    let awake = app.now();
+    tx.event_wake(awake).await?;
+    tx.job_wake(awake).await?;
     let action = if ready.seat.from.is_some() { "integration.taken" } else { "integration.connect" };
     audit(app, org, &mut tx, action, it.id.as_str(), now).await?;
     let (code, message) = match former {

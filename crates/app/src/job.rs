@@ -89,7 +89,8 @@ impl Job {
     }
 }
 
-/// Queues a deed.
+/// Queues a deed. It is due now, and not when what queues it began: what was asked of a provider in between may have taken long, and
+/// rows are not looked for before those that wait (`Fronts`).
 pub(crate) async fn add(
     app: &App,
     tx: &mut TenantTx,
@@ -97,7 +98,7 @@ pub(crate) async fn add(
     order_key: &str,
     now: Timestamp,
 ) -> Result<(), AppError> {
-    Ok(tx.job_add(&new_id!(app, JobId, now), job.kind(), &subject(job), order_key, now, now).await?)
+    add_later(app, tx, job, order_key, now, 0).await
 }
 
 /// Queues a deed that is to wait a while.
@@ -109,7 +110,7 @@ pub(crate) async fn add_later(
     now: Timestamp,
     secs: i64,
 ) -> Result<(), AppError> {
-    let (id, due) = (new_id!(app, JobId, now), now.plus_secs(secs));
+    let (id, due) = (new_id!(app, JobId, now), now.plus_secs(secs).max(app.now()));
     Ok(tx.job_add(&id, job.kind(), &subject(job), order_key, now, due).await?)
 }
 

@@ -568,7 +568,8 @@ impl GlobalTx {
     }
 
     /// Frees rows whose holder let the lease run out: it died, or hangs. The caller's own, under `token`, are left
-    /// alone: it knows that it is at work on them. What had run out at `from` is not looked for. `again` says when a row is due whose lease ran out so many times in a row.
+    /// alone: it knows that it is at work on them. What had run out before `from` is not looked for. `again` says when a row is
+    /// due whose lease ran out so many times in a row.
     ///
     /// # Errors
     /// If the database refuses.

@@ -300,8 +300,8 @@ statements! { Global;
     QUEUE_STATE = "SELECT (SELECT COUNT(*) FROM events WHERE state = 'dead'),
         (SELECT MIN(next_at) FROM (SELECT MIN(next_at) AS next_at FROM events WHERE state = 'pending'
             UNION ALL SELECT MIN(next_at) FROM events WHERE state = 'failed') e)";
-    QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running'))
-        + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running'))";
+    QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')
+        + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')";
 }
 
 /// Which queue.

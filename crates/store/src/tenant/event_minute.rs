@@ -29,9 +29,9 @@ statements! { Tenant;
             FROM (SELECT received_at, done_at, attempts, state FROM events WHERE organization_id = $1 AND id >= $2
                 ORDER BY id DESC LIMIT $3) e) m
         GROUP BY minute, failed, bound");
-    // The condition is that of an index of what waits, so that what is ended is not read.
+    // The condition is that of the index by conversation, so that what is ended is not read.
     EVENT_WAITING = "SELECT COUNT(*), MIN(id) FROM (SELECT id FROM events
-        WHERE organization_id = $1 AND state IN ('pending', 'failed', 'running') LIMIT $2) w";
+        WHERE organization_id = $1 AND state IN ('pending', 'failed', 'running') AND order_key >= '' LIMIT $2) w";
 }
 
 /// Events of one minute that went alike.

@@ -25,7 +25,7 @@ statements! { Tenant;
     INTEGRATION_TROUBLED = concat!("SELECT ", columns!(), " FROM integrations
         WHERE organization_id = $1 AND status IN ('needs_reconnect', 'paused') ORDER BY provider, id");
     INTEGRATION_WAITING = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE organization_id = $1 AND integration_id = $2
-            AND state IN ('pending', 'failed', 'running') LIMIT 1000) e)
+            AND state IN ('pending', 'failed', 'running') AND order_key >= '' LIMIT 1000) e)
         + (SELECT COUNT(*) FROM (SELECT 1 FROM messages m JOIN conversations c ON c.organization_id = m.organization_id AND c.id = m.conversation_id
             WHERE m.organization_id = $1 AND c.integration_id = $2 AND m.delivery = 'queued' LIMIT 1000) m)";
     INTEGRATION_ENDED = concat!("SELECT ", columns!(), " FROM integrations WHERE organization_id = $1 AND status = 'disconnected'

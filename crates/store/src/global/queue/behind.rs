@@ -18,14 +18,15 @@ macro_rules! behind {
         concat!(
             "WITH RECURSIVE k (organization_id, order_key, id, due) AS (
                 (SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " FROM ", $table, " q
-                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > ($3, $4)
+                    WHERE q.state IN ('pending', 'failed', 'running') AND q.order_key >= '' AND (q.organization_id, q.order_key) > ($3, $4)
                       AND (SELECT COUNT(*) FROM (SELECT 1 FROM ", $table, " q WHERE q.state = 'pending' AND q.rank >= $6 AND q.next_at <= $1", $and, "
                             AND q.organization_id <> ALL(CAST($2 AS TEXT[])) ORDER BY q.rank, q.id LIMIT ", front!(), ") f) = ", front!(), "
                     ORDER BY q.organization_id, q.order_key, q.id LIMIT 1)
                 UNION ALL
                 SELECT n.organization_id, n.order_key, n.id, n.due FROM k CROSS JOIN LATERAL (
                     SELECT q.organization_id, q.order_key, q.id, q.state = 'pending' AND q.next_at <= $1", $and, " AS due FROM ", $table, " q
-                    WHERE q.state IN ('pending', 'failed', 'running') AND (q.organization_id, q.order_key) > (k.organization_id, k.order_key)
+                    WHERE q.state IN ('pending', 'failed', 'running') AND q.order_key >= ''
+                      AND (q.organization_id, q.order_key) > (k.organization_id, k.order_key)
                     ORDER BY q.organization_id, q.order_key, q.id LIMIT 1) n
             ) SELECT organization_id, order_key, id, due FROM k LIMIT $5"
         )

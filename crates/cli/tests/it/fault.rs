@@ -12,6 +12,7 @@ mod ledger;
 mod load;
 mod node;
 mod outage;
+mod place;
 mod poison;
 mod power;
 mod proxy;

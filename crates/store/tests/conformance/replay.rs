@@ -1,6 +1,6 @@
 //! Replays of many events.
 
-use crate::common::make::{accept, lease};
+use crate::common::make::{accept, lease, route};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::{EventState, Replay, ReplayStatus};
 use agenstack_core::id::{EventId, ReplayId};
@@ -70,6 +70,31 @@ both_databases! {
         }
         tx.commit().await.unwrap();
         assert_eq!(lease(&db.store, Queue::Events, "u", w.now(), 99).await.len(), 5);
+    }
+
+    async fn what_is_handled_again_takes_turns_over_a_second_and_others_go_in_between(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+        dead(&db.store, &w, &org, &shop, 4).await;
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        let r = replay(&w);
+        tx.replay_add(&r).await.unwrap();
+        assert_eq!(tx.replay_step(&r, 4, w.now()).await.unwrap(), 4);
+        tx.commit().await.unwrap();
+        let (other, _) = w.organization(&db.store, "Wren").await;
+        let its = w.connection(&db.store, &other, Provider::Shopify, "wren.myshopify.com").await;
+        let mut event = w.incoming(Provider::Shopify, "other", "other");
+        event.rank = w.now().plus_millis(300);
+        let mut tx = db.store.global().await.unwrap();
+        assert!(tx.event_accept(&route(&its), &event).await.unwrap());
+        tx.commit().await.unwrap();
+        // 0, 250 ms; 300 ms; 500, 750 ms.
+        for (limit, theirs, others) in [(2, 2, 0), (1, 0, 1), (9, 2, 0)] {
+            let leased = lease(&db.store, Queue::Events, "u", w.now().plus_millis(300), limit).await;
+            let of = |org: &OrgCtx| leased.iter().filter(|row| row.org == *org.org()).count();
+            assert_eq!((of(&org), of(&other)), (theirs, others), "of {limit}");
+        }
     }
 
     async fn a_replay_means_what_its_filter_names_only(db: TestDb) {

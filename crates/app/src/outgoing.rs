@@ -135,14 +135,14 @@ pub(crate) struct Deed {
 
 impl Deed {
     /// Begins a call, or says in how many milliseconds to ask again and what to tell if that is too long.
-    fn begin(&self) -> Result<u64, (i64, ProviderError)> {
+    fn begin(&self, writes: bool) -> Result<u64, (i64, ProviderError)> {
         let now = self.line.now();
         let mut state = self.line.state();
         // Looked at first: what the pace allows is counted as begun.
         if let Err(closed) = state.breaker.look(now) {
             return Err((closed.wait_millis, self.line.later(closed)));
         }
-        let number = state.pace.begin(now).map_err(|millis| {
+        let number = state.pace.begin(now, writes).map_err(|millis| {
             let kind = Kind::RateLimited;
             (millis, ProviderError::not_asked(self.line.provider, kind, "rate_limited", secs(millis)))
         })?;
@@ -154,11 +154,11 @@ impl Deed {
 }
 
 impl Pacer for Deed {
-    fn turn(&self) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>> {
+    fn turn(&self, writes: bool) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>> {
         Box::pin(async move {
             let mut patience = PATIENCE;
             loop {
-                let (millis, mut later) = match self.begin() {
+                let (millis, mut later) = match self.begin(writes) {
                     Ok(number) => {
                         self.has_called.store(true, Ordering::Relaxed);
                         return Ok(number);

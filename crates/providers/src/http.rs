@@ -72,10 +72,12 @@ impl Http {
         self.tally.clone()
     }
 
-    /// Makes a call when its turn has come, from its first byte to what its answer means, and counts how it ended.
+    /// Makes a call when its turn has come, from its first byte to what its answer means, and counts how it ended. `writes` is for
+    /// [`crate::pace::Pacer::turn`].
     pub(crate) async fn counted<T>(
         &self,
         provider: Provider,
+        writes: bool,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let counted = async {
@@ -84,7 +86,7 @@ impl Http {
             self.tally.add(provider, &outcome, begun.elapsed());
             outcome
         };
-        pace::in_turn(counted).await
+        pace::in_turn(writes, counted).await
     }
 
     /// Begins a call. `query` is appended to `url`; tokens do not belong there.

@@ -46,11 +46,12 @@ pub enum Budget {
 
 /// Who decides about the calls of one account.
 pub trait Pacer: Send + Sync {
-    /// Waits for the turn of one call and gives its number.
+    /// Waits for the turn of one call and gives its number. `writes` says whether the call may alter something at the provider's, as
+    /// one does that sends a message.
     ///
     /// # Errors
     /// The call is not to be made now: [`ProviderError::not_asked`].
-    fn turn(&self) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>>;
+    fn turn(&self, writes: bool) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>>;
 
     /// The call of that number ended so. A call that was given up half-way ends [`Ended::Dropped`].
     fn ended(&self, number: u64, how: Ended<'_>, budget: Option<Budget>);
@@ -79,10 +80,11 @@ pub async fn paced<T>(pacer: Arc<dyn Pacer>, work: impl Future<Output = T>) -> T
 
 /// Makes a call when its turn has come.
 pub(crate) async fn in_turn<T>(
+    writes: bool,
     call: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, ProviderError> {
     let Ok(pacer) = PACER.try_with(Arc::clone) else { return call.await };
-    let number = pacer.turn().await?;
+    let number = pacer.turn(writes).await?;
     let mut under_way = UnderWay { pacer, number, is_over: false };
     SAID.scope(Cell::new(None), async {
         let outcome = call.await;
@@ -250,7 +252,7 @@ mod tests {
     struct Listener(std::sync::Mutex<Vec<String>>);
 
     impl Pacer for Listener {
-        fn turn(&self) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>> {
+        fn turn(&self, _: bool) -> Pin<Box<dyn Future<Output = Result<u64, ProviderError>> + Send + '_>> {
             Box::pin(std::future::ready(Ok(7)))
         }
         fn ended(&self, number: u64, how: Ended<'_>, budget: Option<Budget>) {
@@ -269,20 +271,20 @@ mod tests {
         let listener = Arc::new(Listener::default());
         let lost = ProviderError::new(Provider::Shopify, crate::Kind::Unavailable, "timed_out");
         paced(listener.clone(), async {
-            let told = in_turn(async {
+            let told = in_turn(true, async {
                 said(usage);
                 said(None);
                 Ok(1)
             });
             assert_eq!(told.await, Ok(1));
-            assert_eq!(in_turn::<()>(async { Err(lost.clone()) }).await, Err(lost.clone()));
-            let never = in_turn::<()>(std::future::pending());
+            assert_eq!(in_turn::<()>(true, async { Err(lost.clone()) }).await, Err(lost.clone()));
+            let never = in_turn::<()>(true, std::future::pending());
             assert!(tokio::time::timeout(std::time::Duration::from_millis(1), never).await.is_err());
         })
         .await;
         // Outside, nobody is told.
         said(usage);
-        assert_eq!(in_turn(async { Ok(2) }).await, Ok(2));
+        assert_eq!(in_turn(true, async { Ok(2) }).await, Ok(2));
         let told = listener.0.lock().unwrap().clone();
         assert_eq!(told, ["7 well true", "7 timed_out false", "7 dropped false"]);
     }

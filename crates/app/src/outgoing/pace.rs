@@ -7,7 +7,7 @@ use agenstack_core::clock::Timestamp;
 use agenstack_core::integration::Provider;
 use agenstack_providers::pace::Budget;
 
-/// Above 40 messages in a second a page's inbox and its sending freeze (`messenger.md` 3.4).
+/// Above 40 messages in a second a page's inbox and its sending freeze (`messenger.md` 3.4). What is only asked is no message.
 const PAGE_GAP_MILLIS: i64 = 25;
 /// A page that has used this much, in percent, is called once a second; one that has used everything waits for what the
 /// provider names, or for a minute.
@@ -24,6 +24,7 @@ pub(crate) struct Pace {
     under_way: u32,
     begun: u64,
     last: Option<Timestamp>,
+    last_write: Option<Timestamp>,
     /// The number of the call that told what is known.
     told_by: u64,
     known: Known,
@@ -40,16 +41,27 @@ enum Known {
 impl Pace {
     pub(crate) fn new(provider: Provider) -> Self {
         let gap_millis = if provider == Provider::Messenger { PAGE_GAP_MILLIS } else { 0 };
-        Self { gap_millis, under_way: 0, begun: 0, last: None, told_by: 0, known: Known::Nothing }
+        Self {
+            gap_millis,
+            under_way: 0,
+            begun: 0,
+            last: None,
+            last_write: None,
+            told_by: 0,
+            known: Known::Nothing,
+        }
     }
 
-    /// Begins a call and gives its number, or says in how many milliseconds to ask again.
-    pub(crate) fn begin(&mut self, now: Timestamp) -> Result<u64, i64> {
-        match self.wait(now) {
+    /// Begins a call, which perhaps `writes`, and gives its number, or says in how many milliseconds to ask again.
+    pub(crate) fn begin(&mut self, now: Timestamp, writes: bool) -> Result<u64, i64> {
+        match self.wait(now, writes) {
             0 => {
                 self.under_way += 1;
                 self.begun += 1;
                 self.last = Some(now);
+                if writes {
+                    self.last_write = Some(now);
+                }
                 if let Known::Calls { left, .. } = &mut self.known {
                     *left = left.saturating_sub(1);
                 }
@@ -59,11 +71,12 @@ impl Pace {
         }
     }
 
-    fn wait(&self, now: Timestamp) -> i64 {
+    fn wait(&self, now: Timestamp, writes: bool) -> i64 {
         let until = |at: Timestamp| at.millis().saturating_sub(now.millis()).max(0);
         // A call that was made in the future says that the clock went back.
-        let last = self.last.filter(|last| *last <= now);
-        let after = |gap: i64| last.map_or(0, |last| until(last.plus_millis(gap)));
+        let after = |last: Option<Timestamp>, gap: i64| {
+            last.filter(|last| *last <= now).map_or(0, |last| until(last.plus_millis(gap)))
+        };
         let wait = match self.known {
             Known::Nothing => 0,
             Known::Points { most, per_sec, asked, .. } => {
@@ -73,7 +86,7 @@ impl Pace {
                 let millis = (lack * 1000.0 / per_sec - 0.001).ceil();
                 if lack <= 0.0 || per_sec <= 0.0 { 0 } else { millis as i64 }
             }
-            Known::Usage { gap_millis, until: at } => at.map_or(0, until).max(after(gap_millis)),
+            Known::Usage { gap_millis, until: at } => at.map_or(0, until).max(after(self.last, gap_millis)),
             Known::Calls { keep, left, until: at, .. } => {
                 if left > keep {
                     0
@@ -82,7 +95,7 @@ impl Pace {
                 }
             }
         };
-        wait.max(after(self.gap_millis))
+        if writes { wait.max(after(self.last_write, self.gap_millis)) } else { wait }
     }
 
     /// What is in the bucket by now.
@@ -145,7 +158,7 @@ mod tests {
 
     fn pace(provider: Provider, said: Budget) -> Pace {
         let mut pace = Pace::new(provider);
-        let first = pace.begin(START).expect("nothing is known yet");
+        let first = pace.begin(START, true).expect("nothing is known yet");
         pace.ended(first, START, Some(said));
         pace
     }
@@ -155,85 +168,93 @@ mod tests {
     #[test]
     fn a_shop_is_called_while_its_bucket_holds_what_all_calls_under_way_may_cost() {
         let mut pace = pace(Provider::Shopify, SHOP);
-        let second = pace.begin(at(0)).expect("250 are there");
-        pace.begin(at(0)).expect("130 are left");
+        let second = pace.begin(at(0), true).expect("250 are there");
+        pace.begin(at(0), true).expect("130 are left");
         // 10 are left of 250, and 120 are needed: 110 come in 1.1 s.
-        assert_eq!(pace.begin(at(0)), Err(1_100));
-        assert_eq!(pace.begin(at(1_099)), Err(1));
+        assert_eq!(pace.begin(at(0), true), Err(1_100));
+        assert_eq!(pace.begin(at(1_099), true), Err(1));
         // The answer gives back what was asked for and not used.
         let answer = Budget::Points { most: 2000.0, left: 245.0, per_sec: 100.0, asked: 120.0 };
         pace.ended(second, at(0), Some(answer));
-        assert!(pace.begin(at(0)).is_ok(), "245 less the 120 of the third");
-        assert_eq!(pace.begin(at(0)), Err(1_150));
-        assert!(pace.begin(at(1_150)).is_ok());
+        assert!(pace.begin(at(0), true).is_ok(), "245 less the 120 of the third");
+        assert_eq!(pace.begin(at(0), true), Err(1_150));
+        assert!(pace.begin(at(1_150), true).is_ok());
     }
 
     #[test]
     fn an_answer_that_comes_late_or_not_at_all_has_cost_what_it_might_have() {
         let mut pace = pace(Provider::Shopify, SHOP);
-        let (early, late) = (pace.begin(at(0)).unwrap(), pace.begin(at(0)).unwrap());
+        let (early, late) = (pace.begin(at(0), true).unwrap(), pace.begin(at(0), true).unwrap());
         let said = |left| Some(Budget::Points { most: 2000.0, left, per_sec: 100.0, asked: 120.0 });
         pace.ended(late, at(10), said(130.0));
         // Written before the other was asked.
         pace.ended(early, at(10), said(240.0));
-        assert_eq!(pace.begin(at(10)), Err(1_100), "130 - 120 are left");
-        let third = pace.begin(at(1_110)).expect("10 + 110");
+        assert_eq!(pace.begin(at(10), true), Err(1_100), "130 - 120 are left");
+        let third = pace.begin(at(1_110), true).expect("10 + 110");
         pace.ended(third, at(1_110), None);
-        assert_eq!(pace.begin(at(1_110)), Err(1_200));
+        assert_eq!(pace.begin(at(1_110), true), Err(1_200));
     }
 
     #[test]
     fn a_bucket_is_never_fuller_than_full_and_what_it_can_never_hold_is_not_waited_for() {
         let large = Budget::Points { most: 100.0, left: 0.0, per_sec: 50.0, asked: 500.0 };
         let mut pace = pace(Provider::Shopify, large);
-        assert_eq!(pace.begin(at(0)), Err(2_000));
-        assert!(pace.begin(at(2_000)).is_ok(), "it is full, which is all that can be");
+        assert_eq!(pace.begin(at(0), true), Err(2_000));
+        assert!(pace.begin(at(2_000), true).is_ok(), "it is full, which is all that can be");
         let still = Budget::Points { most: 100.0, left: 0.0, per_sec: 0.0, asked: 50.0 };
         assert!(
-            self::pace(Provider::Shopify, still).begin(at(0)).is_ok(),
+            self::pace(Provider::Shopify, still).begin(at(0), true).is_ok(),
             "what never fills is not waited for"
         );
     }
 
     #[test]
-    fn a_page_is_called_at_most_forty_times_a_second_slower_near_its_limit_and_not_at_all_past_it() {
+    fn a_page_is_written_to_at_most_forty_times_a_second_called_slower_near_its_limit_and_not_at_all_past_it()
+    {
         let mut free = Pace::new(Provider::Messenger);
-        assert_eq!(free.begin(at(0)), Ok(1));
-        assert_eq!(free.begin(at(10)), Err(15));
-        assert_eq!(free.begin(at(25)), Ok(2));
+        assert_eq!(free.begin(at(0), true), Ok(1));
+        assert_eq!(free.begin(at(10), true), Err(15));
+        assert_eq!(free.begin(at(10), false), Ok(2), "a question is no message");
+        assert_eq!(free.begin(at(25), true), Ok(3));
+        assert_eq!(free.begin(at(26), true), Err(24));
         let used = |percent, regain_secs| pace(Provider::Messenger, Budget::Usage { percent, regain_secs });
-        assert_eq!(used(89.0, 0).begin(at(0)), Err(25));
-        assert_eq!(used(90.0, 0).begin(at(0)), Err(1_000));
-        assert_eq!(used(90.0, 0).begin(at(1_000)), Ok(2));
-        assert_eq!(used(100.0, 0).begin(at(0)), Err(60_000));
-        assert_eq!(used(100.0, 420).begin(at(0)), Err(420_000));
-        assert_eq!(used(3.0, 60).begin(at(59_999)), Err(1), "what it names counts whatever the percent");
+        assert_eq!(used(89.0, 0).begin(at(0), true), Err(25));
+        assert_eq!(used(90.0, 0).begin(at(0), true), Err(1_000));
+        assert_eq!(used(90.0, 0).begin(at(0), false), Err(1_000), "its limit counts every call");
+        assert_eq!(used(90.0, 0).begin(at(1_000), true), Ok(2));
+        assert_eq!(used(100.0, 0).begin(at(0), true), Err(60_000));
+        assert_eq!(used(100.0, 420).begin(at(0), true), Err(420_000));
+        assert_eq!(
+            used(3.0, 60).begin(at(59_999), true),
+            Err(1),
+            "what it names counts whatever the percent"
+        );
     }
 
     #[test]
     fn kustomer_s_last_calls_of_a_minute_are_left_to_others_and_the_next_minute_begins_anew() {
         let said = |left, span, reset_secs| Budget::Calls { limit: 300, left, span, reset_secs };
         let mut it = pace(Provider::Kustomer, said(17, 60, 9));
-        let (second, third) = (it.begin(at(0)).unwrap(), it.begin(at(0)).unwrap());
+        let (second, third) = (it.begin(at(0), true).unwrap(), it.begin(at(0), true).unwrap());
         // 15 are kept for others.
-        assert_eq!(it.begin(at(0)), Err(9_000));
+        assert_eq!(it.begin(at(0), true), Err(9_000));
         // Two answers of the same minute, in the wrong order: it does not become more.
         it.ended(third, at(500), Some(said(15, 60, 8)));
         it.ended(second, at(500), Some(said(16, 60, 8)));
-        assert_eq!(it.begin(at(500)), Err(8_000));
-        let fourth = it.begin(at(8_500)).expect("the minute is over");
+        assert_eq!(it.begin(at(500), true), Err(8_000));
+        let fourth = it.begin(at(8_500), true).expect("the minute is over");
         it.ended(fourth, at(8_600), Some(said(299, 120, 59)));
-        let all = (0..1_000).take_while(|_| it.begin(at(8_600)).is_ok()).count();
+        let all = (0..1_000).take_while(|_| it.begin(at(8_600), true).is_ok()).count();
         assert_eq!(all, 284);
-        assert_eq!(it.begin(at(8_600)), Err(59_000));
+        assert_eq!(it.begin(at(8_600), true), Err(59_000));
     }
 
     #[test]
     fn a_clock_that_goes_back_makes_nobody_wait_longer_than_was_said() {
         let mut slow = pace(Provider::Messenger, Budget::Usage { percent: 95.0, regain_secs: 0 });
-        assert_eq!(slow.begin(at(-3_600_000)), Ok(2));
-        assert_eq!(slow.begin(at(-3_600_000)), Err(1_000));
+        assert_eq!(slow.begin(at(-3_600_000), true), Ok(2));
+        assert_eq!(slow.begin(at(-3_600_000), true), Err(1_000));
         let mut shop = pace(Provider::Shopify, SHOP);
-        assert!(shop.begin(at(-3_600_000)).is_ok());
+        assert!(shop.begin(at(-3_600_000), true).is_ok());
     }
 }

@@ -17,7 +17,7 @@ fn lost(provider: Provider) -> ProviderError {
 
 /// One call within a deed, that ends so.
 async fn call(deed: &Arc<Deed>, e: Option<&ProviderError>) -> Result<(), ProviderError> {
-    let number = deed.turn().await?;
+    let number = deed.turn(true).await?;
     deed.ended(number, e.map_or(Ended::Well, Ended::Badly), None);
     Ok(())
 }
@@ -46,7 +46,7 @@ async fn who_waits_for_a_place_is_put_off_when_those_who_hold_them_find_that_nob
     for _ in 0..AT_ONCE {
         deeds.push(line.clone().enter().await.expect("a place is free"));
     }
-    let calls: Vec<_> = futures::future::join_all(deeds.iter().map(|d| d.turn())).await;
+    let calls: Vec<_> = futures::future::join_all(deeds.iter().map(|d| d.turn(true))).await;
     let (fifth, ()) = tokio::join!(line.clone().enter(), async {
         for (deed, number) in deeds.iter().zip(calls) {
             deed.ended(number.unwrap(), Ended::Badly(&lost(Provider::Shopify)), None);
@@ -62,8 +62,8 @@ async fn who_waits_for_a_place_is_put_off_when_those_who_hold_them_find_that_nob
     // When it is over, one of them asks, and the others do not wait for the answer.
     clock.advance_millis(pause * 1000);
     let (probe, other) = (line.clone().enter().await.unwrap(), line.clone().enter().await.unwrap());
-    let number = probe.turn().await.expect("one call finds out");
-    let e = other.turn().await.unwrap_err();
+    let number = probe.turn(true).await.expect("one call finds out");
+    let e = other.turn(true).await.unwrap_err();
     assert_eq!((e.code, e.retry_after_secs, e.not_asked), ("circuit_open", Some(5), true));
     probe.ended(number, Ended::Well, None);
     assert_eq!(call(&other, None).await, Ok(()), "and then everybody");
@@ -73,16 +73,16 @@ async fn who_waits_for_a_place_is_put_off_when_those_who_hold_them_find_that_nob
 async fn a_limit_is_kept_before_it_is_hit_and_a_short_wait_is_waited_for() {
     let (line, clock) = line(Provider::Shopify);
     let deed = line.clone().enter().await.unwrap();
-    let number = deed.turn().await.unwrap();
+    let number = deed.turn(true).await.unwrap();
     let budget = Budget::Points { most: 2000.0, left: 10.0, per_sec: 100.0, asked: 400.0 };
     deed.ended(number, Ended::Well, Some(budget));
-    let e = deed.turn().await.unwrap_err();
+    let e = deed.turn(true).await.unwrap_err();
     assert!(!e.not_asked, "this deed has asked before: it has made an attempt");
     let deed = line.clone().enter().await.unwrap();
-    let e = deed.turn().await.unwrap_err();
+    let e = deed.turn(true).await.unwrap_err();
     assert_eq!((e.code, e.retry_after_secs, e.not_asked), ("rate_limited", Some(4), true));
     clock.advance_millis(3_500);
-    let (number, ()) = tokio::join!(deed.turn(), async { clock.advance_millis(400) });
+    let (number, ()) = tokio::join!(deed.turn(true), async { clock.advance_millis(400) });
     assert!(number.is_ok(), "400 points after 3.9 s, of which 0.4 were waited");
 }
 
@@ -93,9 +93,9 @@ async fn a_probe_that_is_given_up_leaves_the_next_to_another() {
     let mut e = lost(Provider::Kustomer);
     e.retry_after_secs = Some(30);
     call(&deed, Some(&e)).await.unwrap();
-    assert_eq!(deed.turn().await.unwrap_err().retry_after_secs, Some(30));
+    assert_eq!(deed.turn(true).await.unwrap_err().retry_after_secs, Some(30));
     clock.advance_millis(30_000);
-    let number = deed.turn().await.unwrap();
+    let number = deed.turn(true).await.unwrap();
     deed.ended(number, Ended::Dropped, None);
     assert_eq!(call(&deed, None).await, Ok(()));
     // What is made outside of a call of a provider is not paced.

@@ -103,8 +103,9 @@ impl Kustomer {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
+        let writes = method != Method::GET;
         let call = self.rest_uncounted(org, token, method, path, query, body);
-        self.http.counted(Provider::Kustomer, call).await
+        self.http.counted(Provider::Kustomer, writes, call).await
     }
 
     async fn rest_uncounted(

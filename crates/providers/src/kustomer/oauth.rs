@@ -117,7 +117,7 @@ impl Kustomer {
         fields: &[(&str, &str)],
         now: Timestamp,
     ) -> Result<TokenGrant, ProviderError> {
-        self.http.counted(Provider::Kustomer, self.token_uncounted(client, org, fields, now)).await
+        self.http.counted(Provider::Kustomer, true, self.token_uncounted(client, org, fields, now)).await
     }
 
     async fn token_uncounted(

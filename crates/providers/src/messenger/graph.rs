@@ -27,8 +27,9 @@ impl Messenger {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
+        let writes = method != Method::GET;
         let call = self.graph_uncounted(method, path, token, query, body);
-        self.http.counted(Provider::Messenger, call).await
+        self.http.counted(Provider::Messenger, writes, call).await
     }
 
     async fn graph_uncounted(

@@ -112,7 +112,7 @@ impl Messenger {
     }
 
     async fn token(&self, fields: &[(&str, &str)], now: Timestamp) -> Result<TokenGrant, ProviderError> {
-        self.http.counted(Provider::Messenger, self.token_uncounted(fields, now)).await
+        self.http.counted(Provider::Messenger, true, self.token_uncounted(fields, now)).await
     }
 
     async fn token_uncounted(

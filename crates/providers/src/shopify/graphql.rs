@@ -19,7 +19,7 @@ impl Shopify {
         variables: Value,
     ) -> Result<Value, ProviderError> {
         let call = self.graphql_uncounted(shop, token, query, variables);
-        self.http.counted(Provider::Shopify, call).await
+        self.http.counted(Provider::Shopify, query.trim_start().starts_with("mutation"), call).await
     }
 
     async fn graphql_uncounted(

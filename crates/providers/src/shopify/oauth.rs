@@ -202,7 +202,7 @@ impl Shopify {
         body: Value,
         now: Timestamp,
     ) -> Result<TokenGrant, ProviderError> {
-        self.http.counted(Provider::Shopify, self.token_uncounted(shop, body, now)).await
+        self.http.counted(Provider::Shopify, true, self.token_uncounted(shop, body, now)).await
     }
 
     async fn token_uncounted(

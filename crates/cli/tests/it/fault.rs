@@ -1,6 +1,7 @@
 //! What must hold while machines fail: each fault is made on purpose, seeded and bounded, under load, and a ledger of what
 //! was acknowledged is compared with the database afterwards. The figures of the long forms are in `docs/reliability.md`.
 
+mod bulk;
 mod certificate;
 mod cluster;
 mod disk;

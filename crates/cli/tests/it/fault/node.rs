@@ -20,18 +20,18 @@ impl Stage {
         let (_, settings) = sandbox_for("http://127.0.0.1:9").await;
         let environment = environment(&settings, url);
         let stage = Self { settings, environment };
-        let mut command = stage.program();
-        command.args(["seed", "--organizations", &organizations.to_string()]);
-        let seeded = tokio::task::spawn_blocking(move || command.output().expect("the program starts")).await;
-        let seeded = seeded.expect("it ends");
-        assert!(seeded.status.success(), "{}", String::from_utf8_lossy(&seeded.stderr));
+        stage.run(&["seed", "--organizations", &organizations.to_string()]).await;
         stage
     }
 
-    fn program(&self) -> Command {
+    /// Runs the program to its end, which is a good one; gives what it says.
+    pub async fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
-        command.env_clear().envs(&self.environment);
-        command
+        command.env_clear().envs(&self.environment).args(arguments);
+        let ended = tokio::task::spawn_blocking(move || command.output().expect("the program starts")).await;
+        let ended = ended.expect("it ends");
+        assert!(ended.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).expect("it says text")
     }
 
     /// A program with more settings, beside those that it has by itself.

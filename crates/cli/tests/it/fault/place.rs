@@ -112,10 +112,17 @@ impl Place {
         all
     }
 
-    /// A customer writes; again, if it is told to come again.
+    /// A customer writes.
     async fn write(&self, organization: usize, psid: &str, mid: &str) {
+        self.write_all(organization, [(psid.to_owned(), mid.to_owned())]).await;
+    }
+
+    /// Customers, each with a message, write in one delivery; again, if it is told to come again.
+    pub async fn write_all(&self, organization: usize, what: impl IntoIterator<Item = (String, String)>) {
         let page = page(organization);
-        let body = delivery(&page, &[message(&page, psid, mid, mid)]).to_string();
+        let messages: Vec<_> =
+            what.into_iter().map(|(psid, mid)| message(&page, &psid, &mid, &mid)).collect();
+        let body = delivery(&page, &messages).to_string();
         let (name, signature) = meta_signature_by(&self.stage.settings.meta_app_secret, &body);
         let mut again = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -125,7 +132,7 @@ impl Place {
             let status = request.body(body.clone()).send().await.expect("the node answers").status();
             // A debug build beside others may not be done in the time that a provider waits.
             if status != 503 {
-                return assert_eq!(status, 200, "{mid}");
+                return assert_eq!(status, 200, "{body}");
             }
         }
     }
@@ -181,8 +188,7 @@ impl Place {
         most
     }
 
-    /// An organization is flooded; then each of the others sends a message, at an even pace, and all of them are done. Watching
-    /// costs some of what is measured.
+    /// An organization is flooded; then each of the others sends a message.
     pub async fn round(self: &Arc<Self>, flooded: usize, rounds: usize, watched: bool) -> Seen {
         self.flood(flooded).await;
         if flooded >= STALLED {
@@ -196,22 +202,28 @@ impl Place {
             }
             self.nobody_stands_in_a_transaction().await;
         }
+        self.others(flooded, rounds, watched).await
+    }
+
+    /// Each organization but one, and those whose providers stall, sends a message, at an even pace, and all of them are done. That one is
+    /// watched, which costs some of what is measured.
+    pub async fn others(self: &Arc<Self>, one: usize, rounds: usize, watched: bool) -> Seen {
         let (end, over) = oneshot::channel();
-        let watch = watched.then(|| tokio::spawn(self.clone().most_held(flooded, over)));
+        let watch = watched.then(|| tokio::spawn(self.clone().most_held(one, over)));
         let mut pace = tokio::time::interval(Duration::from_secs(1) / self.rate as u32);
         let mut sent = JoinSet::new();
         let is_stalled = |i: &usize| (STALLED..STALLED + rounds).contains(i);
-        for organization in (1..=self.organizations).filter(|i| *i != flooded && !is_stalled(i)) {
+        for organization in (1..=self.organizations).filter(|i| *i != one && !is_stalled(i)) {
             pace.tick().await;
             let place = self.clone();
-            let mid = format!("round{flooded}_{organization}");
-            let psid = format!("8{flooded:02}{organization:05}");
+            let mid = format!("round{one}_{organization}");
+            let psid = format!("8{one:02}{organization:05}");
             sent.spawn(async move { place.write(organization, &psid, &mid).await });
         }
         let expected = sent.len();
         sent.join_all().await;
         let (mut tick, began) = (tokio::time::interval(Duration::from_millis(200)), Instant::now());
-        let of_this = format!("FROM events WHERE external_id LIKE 'round{flooded}_%' AND state = 'done'");
+        let of_this = format!("FROM events WHERE external_id LIKE 'round{one}_%' AND state = 'done'");
         loop {
             tick.tick().await;
             let done =
@@ -229,7 +241,7 @@ impl Place {
             None => 0,
         };
         let took = rows(&self.store, &format!("SELECT '', '', done_at - received_at {of_this}")).await;
-        let waiting = self.rows_of(flooded).await.1;
+        let waiting = self.rows_of(one).await.1;
         Seen { took: took.into_iter().map(|row| row.2).collect(), held, waiting, rounds: 1 }
     }
 
@@ -252,7 +264,7 @@ impl Place {
     }
 }
 
-fn page(organization: usize) -> String {
+pub fn page(organization: usize) -> String {
     (PAGES + organization).to_string()
 }
 

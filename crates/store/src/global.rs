@@ -30,6 +30,8 @@ pub(crate) const STATEMENTS: &[&[crate::statement::Statement]] = &[
     outbox::STATEMENTS,
     queue::STATEMENTS,
     queue::behind::STATEMENTS,
+    queue::held::STATEMENTS,
+    queue::state::STATEMENTS,
     renewal::STATEMENTS,
     reset::STATEMENTS,
     routing::STATEMENTS,

@@ -16,12 +16,11 @@
 //! snapshot of an hour ago (a dump of the database, a session that was forgotten), PostgreSQL keeps what those rows were, and would
 //! go past all of it for each lease.
 
-use crate::db::{Conn, GlobalTx, execute, rows};
+use crate::db::{Conn, GlobalTx, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::QueuedFor;
-use agenstack_core::event::EventState;
 use agenstack_core::id::OrgId;
 
 /// Rows that a lease looks at for each that it may take: those past an organization's share are passed over.
@@ -55,10 +54,13 @@ macro_rules! found {
     };
 }
 
-// After the macros, which it uses.
+// After the macros, which the first of them uses.
 pub(crate) mod behind;
+pub(crate) mod held;
+pub(crate) mod state;
 
 pub use behind::Conversation;
+pub use state::Backlog;
 
 /// Whether nothing of its conversation stands before a row `q`: whether it is the first one from the beginning of its conversation on. The
 /// order is that of one index only. If rows before it were asked for, PostgreSQL would look among all rows of the organization as long as
@@ -275,33 +277,7 @@ statements! { Global;
         ", front_of!("jobs", "pending", "$3"), ", ", front_of!("jobs", "failed", "$4"));
     #[sqlite] QUEUE_DUE_BESIDE_SQLITE = due_beside!("q.organization_id NOT IN (SELECT value FROM json_each($6))");
     #[postgres] QUEUE_DUE_BESIDE_POSTGRES = due_beside!("q.organization_id <> ALL(CAST($6 AS TEXT[]))");
-    // Only what runs has a lease. That it runs is not asked for: see migration 19.
-    EVENT_LEASE_EXTEND = "UPDATE events SET lease = $2 WHERE lease >= $3 AND lease_token = $1";
-    EVENT_LEASE_EXPIRE = "UPDATE events SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE lease BETWEEN $3 AND $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
-    EVENT_LATER = "UPDATE events SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
-    JOB_LEASE_EXTEND = "UPDATE jobs SET lease = $2 WHERE lease >= $3 AND lease_token = $1";
-    JOB_LEASE_EXPIRE = "UPDATE jobs SET state = 'failed', expired = expired + 1, next_at = $1, rank = $1, lease = NULL, lease_token = NULL
-        WHERE lease BETWEEN $3 AND $1 AND lease_token <> $2 RETURNING organization_id, id, expired";
-    JOB_LATER = "UPDATE jobs SET next_at = $3, rank = $3 WHERE organization_id = $1 AND id = $2";
-    EVENT_LEASE_RETURN = "UPDATE events SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
-            next_at = $2, rank = $2, lease = NULL, lease_token = NULL
-        WHERE lease >= $3 AND lease_token = $1";
-    JOB_LEASE_RETURN = "UPDATE jobs SET state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'failed' END, attempts = attempts - 1,
-            next_at = $2, rank = $2, lease = NULL, lease_token = NULL
-        WHERE lease >= $3 AND lease_token = $1";
     JOB_KIND = "SELECT kind FROM jobs WHERE organization_id = $1 AND id = $2";
-    // A part for each index of what waits; what is done is never looked at.
-    EVENTS_BY_ORGANIZATION = "SELECT organization_id, state, COUNT(*), MIN(next_at) FROM (
-            SELECT organization_id, state, next_at FROM events WHERE state = 'pending'
-            UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'failed'
-            UNION ALL SELECT organization_id, state, next_at FROM events WHERE state = 'dead') e
-        GROUP BY organization_id, state ORDER BY COUNT(*) DESC, organization_id, state LIMIT $1";
-    QUEUE_STATE = "SELECT (SELECT COUNT(*) FROM events WHERE state = 'dead'),
-        (SELECT MIN(next_at) FROM (SELECT MIN(next_at) AS next_at FROM events WHERE state = 'pending'
-            UNION ALL SELECT MIN(next_at) FROM events WHERE state = 'failed') e)";
-    QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')
-        + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')";
 }
 
 /// Which queue.
@@ -382,19 +358,6 @@ impl Due {
             (Queue::Jobs, Attempt::Again) => self.jobs_again,
         }
     }
-}
-
-/// Events of one organization that wait, or are dead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backlog {
-    /// Whose.
-    pub org: OrgId,
-    /// Where they stand.
-    pub state: EventState,
-    /// How many.
-    pub count: i64,
-    /// Since when, or until when, the first of them waits.
-    pub oldest: Timestamp,
 }
 
 /// A leased row.
@@ -550,100 +513,6 @@ impl GlobalTx {
             jobs_first: front(found.2, c),
             jobs_again: front(found.3, d),
         })
-    }
-
-    /// Holds what is leased under `token`, until `held` or longer, until `until`.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn lease_extend(
-        &mut self,
-        token: &str,
-        held: Timestamp,
-        until: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let (held, until) = (held.millis(), until.millis());
-        Ok(execute!(self, EVENT_LEASE_EXTEND, token, until, held)?
-            + execute!(self, JOB_LEASE_EXTEND, token, until, held)?)
-    }
-
-    /// Frees rows whose holder let the lease run out: it died, or hangs. The caller's own, under `token`, are left
-    /// alone: it knows that it is at work on them. What had run out before `from` is not looked for. `again` says when a row is
-    /// due whose lease ran out so many times in a row.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn lease_expire(
-        &mut self,
-        token: &str,
-        from: Timestamp,
-        now: Timestamp,
-        again: impl Fn(i64) -> Timestamp,
-    ) -> Result<u64, StoreError> {
-        let (from, at, mut freed) = (from.millis(), now.millis(), 0);
-        for (expire, later) in [(EVENT_LEASE_EXPIRE, EVENT_LATER), (JOB_LEASE_EXPIRE, JOB_LATER)] {
-            let rows = rows!(fetch_all, self, (String, String, i64), expire, at, token, from)?;
-            for (org, id, expired) in rows {
-                freed += 1;
-                let due = again(expired);
-                if due > now {
-                    execute!(self, later, org.as_str(), id.as_str(), due.millis())?;
-                }
-            }
-        }
-        Ok(freed)
-    }
-
-    /// Hands leases back unused that are held until `held` or longer, at shutdown.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn lease_return(
-        &mut self,
-        token: &str,
-        held: Timestamp,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let (held, now) = (held.millis(), now.millis());
-        Ok(execute!(self, EVENT_LEASE_RETURN, token, now, held)?
-            + execute!(self, JOB_LEASE_RETURN, token, now, held)?)
-    }
-
-    /// How many events of each organization wait, or are dead, with the longest due of them: the most first.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn events_by_organization(&mut self, limit: i64) -> Result<Vec<Backlog>, StoreError> {
-        let corrupt = |column| StoreError::Corrupt { table: "events", column };
-        let rows = rows!(fetch_all, self, (String, String, i64, i64), EVENTS_BY_ORGANIZATION, limit)?;
-        rows.into_iter()
-            .map(|(org, state, count, oldest)| {
-                Ok(Backlog {
-                    org: OrgId::parse(&org).ok_or_else(|| corrupt("organization_id"))?,
-                    state: EventState::parse(&state).ok_or_else(|| corrupt("state"))?,
-                    count,
-                    oldest: Timestamp::from_millis(oldest),
-                })
-            })
-            .collect()
-    }
-
-    /// How many events are dead, and when the one was due that is due longest.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn queue_state(&mut self) -> Result<(i64, Option<Timestamp>), StoreError> {
-        let (dead, oldest) = rows!(fetch_one, self, (i64, Option<i64>), QUEUE_STATE)?;
-        Ok((dead, oldest.map(Timestamp::from_millis)))
-    }
-
-    /// How many rows wait or run, in both queues.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn queue_waiting(&mut self) -> Result<i64, StoreError> {
-        let (n,) = rows!(fetch_one, self, (i64,), QUEUE_WAITING)?;
-        Ok(n)
     }
 }
 

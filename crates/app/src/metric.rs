@@ -10,6 +10,7 @@ use crate::ingest::{Accepted, Refused};
 use crate::pulse::Counts;
 use agenstack_core::clock::Timestamp;
 use agenstack_core::integration::{ConnectionStatus, Provider};
+use agenstack_store::global::queue::TableRows;
 use agenstack_store::global::routing::ConnectionCount;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -51,6 +52,9 @@ metrics! {
     QUEUE_OLDEST = "agenstack_queue_oldest_seconds" gauge [] "How long the event that is due longest has been due; 0 if none is.";
     QUEUE_DEAD = "agenstack_queue_dead" gauge [] "Events that were given up.";
     QUEUE_WAITING = "agenstack_queue_waiting" gauge [] "Accepted events and queued deeds that wait or run.";
+    TABLE_ROWS = "agenstack_table_rows" gauge ["table"] "Rows of a table of the queue, as PostgreSQL believes.";
+    TABLE_DEAD_ROWS = "agenstack_table_dead_rows" gauge ["table"]
+        "Former versions of rows of a table of the queue that are not cleaned away, as PostgreSQL believes.";
     REFRESHES = "agenstack_token_refreshes_total" counter ["provider", "outcome"] "Renewals of access tokens, by how they ended.";
     CALLS = "agenstack_provider_calls_total" counter ["provider", "outcome"] "Calls to providers, by how they ended.";
     CALL_SECONDS = "agenstack_provider_call_seconds" histogram ["provider", "outcome"] "How long calls to providers took.";
@@ -328,7 +332,7 @@ pub async fn render(app: &App) -> String {
     let asked = ask(app).await;
     set(DATABASE_UP, &[], if asked.is_ok() { 1.0 } else { 0.0 });
     match asked {
-        Ok(Known { connections, waiting, dead, oldest, kept }) => {
+        Ok(Known { connections, waiting, dead, oldest, tables, kept }) => {
             for (provider, status) in
                 Provider::ALL.iter().flat_map(|p| ConnectionStatus::ALL.iter().map(|s| (*p, *s)))
             {
@@ -349,6 +353,11 @@ pub async fn render(app: &App) -> String {
             set(QUEUE_DEAD, &[], dead as f64);
             let age = oldest.map_or(0, |at| (app.now().millis() - at.millis()).max(0));
             set(QUEUE_OLDEST, &[], age as f64 / 1000.0);
+            for it in tables {
+                let labels = [Label::new("table", it.table)];
+                set(TABLE_ROWS, &labels, it.live as f64);
+                set(TABLE_DEAD_ROWS, &labels, it.dead as f64);
+            }
             let ago = |at: Timestamp| (app.now().millis() - at.millis()).max(0) as f64 / 1000.0;
             if let (oldest, Some(ended)) = kept {
                 set(RETENTION_OLDEST, &[], oldest.map_or(0.0, ago));
@@ -368,6 +377,7 @@ struct Known {
     waiting: i64,
     dead: i64,
     oldest: Option<Timestamp>,
+    tables: Vec<TableRows>,
     /// The oldest event that was left, and when the look at all of them ended.
     kept: (Option<Timestamp>, Option<Timestamp>),
 }
@@ -376,8 +386,9 @@ async fn ask(app: &App) -> Result<Known, AppError> {
     let mut tx = app.store().global_read().await?;
     let (dead, oldest) = tx.queue_state().await?;
     let (connections, waiting) = (tx.connection_count().await?, tx.queue_waiting().await?);
+    let tables = tx.table_rows().await?;
     drop(tx);
-    Ok(Known { connections, waiting, dead, oldest, kept: crate::retention::seen(app).await? })
+    Ok(Known { connections, waiting, dead, oldest, tables, kept: crate::retention::seen(app).await? })
 }
 
 /// The words of the label `queue`.

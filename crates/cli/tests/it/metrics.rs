@@ -63,6 +63,8 @@ both_databases! {
         assert!(value(&text, "agenstack_webhooks_total{provider=\"messenger\",outcome=\"accepted\"}") >= 1.0);
         assert!(value(&text, "agenstack_provider_calls_total{provider=\"shopify\",outcome=\"ok\"}") >= 6.0);
         assert!(value(&text, "agenstack_token_nearest_expiry_seconds{provider=\"shopify\"}") > 0.0);
+        let has_versions = scene.db.store.postgres().is_some();
+        assert_eq!(text.contains("agenstack_table_dead_rows{table=\"events\"}"), has_versions, "{text}");
         // Without the numbers, whose digits may be those of any id by chance.
         let named: String = text.lines().map(|line| format!("{}\n", series(line))).collect();
         assert!(named.contains("agenstack_webhooks_total{provider=\"shopify\",outcome=\"refused_signature\"}\n"));

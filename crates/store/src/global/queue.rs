@@ -60,7 +60,7 @@ pub(crate) mod held;
 pub(crate) mod state;
 
 pub use behind::Conversation;
-pub use state::Backlog;
+pub use state::{Backlog, TableRows};
 
 /// Whether nothing of its conversation stands before a row `q`: whether it is the first one from the beginning of its conversation on. The
 /// order is that of one index only. If rows before it were asked for, PostgreSQL would look among all rows of the organization as long as

@@ -194,6 +194,7 @@ fn the_statements_that_cross_tenants_are_these() {
     EVENTS_BY_ORGANIZATION
     QUEUE_STATE
     QUEUE_WAITING
+    TABLE_ROWS
     RESEAL_BEGIN
     RESEAL_CLAIM
     RESEAL_SAVE
@@ -333,6 +334,7 @@ fn the_statements_that_are_not_bound_to_one_organization_are_these() {
     EVENTS_BY_ORGANIZATION
     QUEUE_STATE
     QUEUE_WAITING
+    TABLE_ROWS
     RESEAL_CLAIM
     RESEAL_COUNT
     RESEAL_WAITING

@@ -1,6 +1,6 @@
 //! What waits, counted: for operators, and for metrics.
 
-use crate::db::{GlobalTx, rows};
+use crate::db::{Conn, GlobalTx, rows};
 use crate::error::StoreError;
 use crate::statement::statements;
 use agenstack_core::clock::Timestamp;
@@ -19,6 +19,19 @@ statements! { Global;
             UNION ALL SELECT MIN(next_at) FROM events WHERE state = 'failed') e)";
     QUEUE_WAITING = "SELECT (SELECT COUNT(*) FROM events WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')
         + (SELECT COUNT(*) FROM jobs WHERE state IN ('pending', 'failed', 'running') AND order_key >= '')";
+    #[postgres] TABLE_ROWS = "SELECT CAST(relname AS TEXT), n_live_tup, n_dead_tup FROM pg_stat_user_tables
+        WHERE schemaname = current_schema() AND relname IN ('events', 'jobs') ORDER BY relname";
+}
+
+/// What PostgreSQL believes to have in a table that is written all day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRows {
+    /// Its name.
+    pub table: String,
+    /// How many rows.
+    pub live: i64,
+    /// How many former versions of rows that are not cleaned away.
+    pub dead: i64,
 }
 
 /// Events of one organization that wait, or are dead.
@@ -61,6 +74,16 @@ impl GlobalTx {
     pub async fn queue_state(&mut self) -> Result<(i64, Option<Timestamp>), StoreError> {
         let (dead, oldest) = rows!(fetch_one, self, (i64, Option<i64>), QUEUE_STATE)?;
         Ok((dead, oldest.map(Timestamp::from_millis)))
+    }
+
+    /// How much stands in the tables of the queues, by PostgreSQL's statistics; nothing for SQLite, which keeps no former versions of rows.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn table_rows(&mut self) -> Result<Vec<TableRows>, StoreError> {
+        let Conn::Postgres(c) = &mut self.conn else { return Ok(Vec::new()) };
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(TABLE_ROWS).fetch_all(&mut **c).await?;
+        Ok(rows.into_iter().map(|(table, live, dead)| TableRows { table, live, dead }).collect())
     }
 
     /// How many rows wait or run, in both queues.

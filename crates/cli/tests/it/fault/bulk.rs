@@ -49,7 +49,7 @@ async fn is_replayed(db: TestDb) {
     let node = stage.nodes(1).await.remove(0);
     let (at, store) = (node.at.clone(), db.store.clone());
     let place = Arc::new(Place { http: client(), stage, at, store, organizations, rate });
-    place.arrange(0).await;
+    place.arrange(None).await;
 
     let (quiet, replayed) = (HEALTHY, HEALTHY + 1);
     for first in (0..messages).step_by(TOGETHER) {

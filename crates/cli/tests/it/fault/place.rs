@@ -85,18 +85,26 @@ impl Place {
         answer.json().await.expect("the sandbox answers in JSON")
     }
 
-    /// What the customers of nearly all pages meet: an answer like any other, that changes nothing. Those of the few meet none
-    /// for a while, whatever is asked.
-    pub async fn arrange(&self, rounds: usize) {
-        for stalled in STALLED..STALLED + rounds {
-            for account in accounts(stalled) {
-                let stall = json!({"provider": "meta", "account": account, "times": 1_000_000, "hold_ms": STALL.as_millis() as u64});
-                self.control(Method::POST, "/faults", &stall).await;
-            }
+    /// What customers meet: an answer like any other, that changes nothing. Those of one meet none for a while, whatever is asked.
+    pub async fn arrange(&self, stalled: Option<usize>) {
+        self.control(Method::DELETE, "/faults", &Value::Null).await;
+        for account in stalled.into_iter().flat_map(accounts) {
+            let stall = json!({"provider": "meta", "account": account, "times": 1_000_000, "hold_ms": STALL.as_millis() as u64});
+            self.control(Method::POST, "/faults", &stall).await;
         }
         let gone = json!({"provider": "meta", "status": 400, "times": 1_000_000,
             "body": {"error": {"code": 551, "message": "This person isn't available right now."}}});
         self.control(Method::POST, "/faults", &gone).await;
+    }
+
+    /// The one that stalled does not any more, and nobody waits for it.
+    pub async fn release(&self, stalled: usize) {
+        self.arrange(None).await;
+        let (mut tick, began) = (tokio::time::interval(Duration::from_millis(200)), Instant::now());
+        while self.rows_of(stalled).await.0 > 0 {
+            tick.tick().await;
+            assert!(began.elapsed() < Duration::from_secs(60), "it still waits");
+        }
     }
 
     /// When calls for an organization began, in order.
@@ -190,6 +198,9 @@ impl Place {
 
     /// An organization is flooded; then each of the others sends a message.
     pub async fn round(self: &Arc<Self>, flooded: usize, rounds: usize, watched: bool) -> Seen {
+        if flooded >= STALLED {
+            self.arrange(Some(flooded)).await;
+        }
         self.flood(flooded).await;
         if flooded >= STALLED {
             let (mut tick, began) = (tokio::time::interval(Duration::from_millis(50)), Instant::now());

@@ -10,11 +10,3 @@ ALTER TABLE events ALTER COLUMN organization_id SET (n_distinct = 20);
 -- What is leased is locked and then written where it stands.
 GRANT SELECT (ctid) ON events TO agenstack_platform;
 GRANT SELECT (ctid) ON jobs TO agenstack_platform;
--- The index by conversation answers who names an order key, and no other: it has all rows that wait, and PostgreSQL read it from its
--- beginning to its end for those that are due, when it had counted the rows in an unlucky moment.
-DROP INDEX events_in_order;
-CREATE INDEX events_in_order ON events (organization_id, order_key, id)
-    WHERE state IN ('pending', 'failed', 'running') AND order_key IS NOT NULL;
-DROP INDEX jobs_in_order;
-CREATE INDEX jobs_in_order ON jobs (organization_id, order_key, id)
-    WHERE state IN ('pending', 'failed', 'running') AND order_key IS NOT NULL;

@@ -181,7 +181,7 @@ impl App {
             routes,
             lookup,
             reach,
-            shares: share::Shares::new(),
+            shares: share::Shares::default(),
             outgoing: outgoing::Outgoing::new(parts.clock.clone(), parts.entropy.clone()),
             clock: parts.clock,
             entropy: parts.entropy,

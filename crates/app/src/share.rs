@@ -6,34 +6,49 @@
 
 use agenstack_core::clock::Timestamp;
 use agenstack_core::id::OrgId;
-use moka::sync::Cache;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// One turn: fifty events in a second are anybody's right.
 const SHARE_MILLIS: i64 = 20;
 /// However much an organization has sent, its next turn is no further away than this.
 const FURTHEST_MILLIS: i64 = 600_000;
+/// Organizations below which nobody is taken out.
+const FEW: usize = 1_024;
 
-/// The next turn of each organization that has sent something lately.
-#[derive(Debug)]
-pub(crate) struct Shares(Cache<OrgId, Arc<AtomicI64>>);
+/// The next turns of those who have sent more than their share. Whoever's turn has come is as if it had sent nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Shares(Mutex<Ahead>);
+
+#[derive(Debug, Default)]
+struct Ahead {
+    turns: HashMap<OrgId, i64>,
+    /// When so many are there, those whose turn has come are taken out.
+    full: usize,
+}
 
 impl Shares {
-    pub(crate) fn new() -> Self {
-        // Whoever is forgotten starts anew, which is their right after so long.
-        let idle = Duration::from_millis(FURTHEST_MILLIS.unsigned_abs());
-        Self(Cache::builder().max_capacity(20_000).time_to_idle(idle).build())
-    }
-
     /// Takes the organization's next turn, for an event that came at `now`.
     pub(crate) fn turn(&self, org: &OrgId, now: Timestamp) -> Timestamp {
-        let next = self.0.get_with_by_ref(org, Arc::default);
         let (now, furthest) = (now.millis(), now.millis() + FURTHEST_MILLIS);
-        let after = |turn: i64| Some(turn.clamp(now, furthest) + SHARE_MILLIS);
-        let turn = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
-        Timestamp::from_millis(turn.unwrap_or(now).clamp(now, furthest))
+        let mut ahead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = match ahead.turns.get_mut(org) {
+            Some(next) => {
+                let turn = (*next).clamp(now, furthest);
+                *next = turn + SHARE_MILLIS;
+                turn
+            }
+            None => {
+                if ahead.turns.len() >= ahead.full {
+                    ahead.turns.retain(|_, next| *next > now);
+                    // So that taking out costs each of them the same, however many are ahead.
+                    ahead.full = (2 * ahead.turns.len()).max(FEW);
+                }
+                ahead.turns.insert(org.clone(), now + SHARE_MILLIS);
+                now
+            }
+        };
+        Timestamp::from_millis(turn)
     }
 }
 
@@ -47,7 +62,7 @@ mod tests {
 
     #[test]
     fn who_sends_within_the_share_has_its_turn_at_once_and_who_floods_gets_turns_ahead() {
-        let (shares, now) = (Shares::new(), Timestamp::from_millis(1_000_000));
+        let (shares, now) = (Shares::default(), Timestamp::from_millis(1_000_000));
         for n in 0..5 {
             let at = now.plus_millis(n * SHARE_MILLIS);
             assert_eq!(shares.turn(&org(1), at), at);
@@ -61,8 +76,18 @@ mod tests {
 
     #[test]
     fn the_next_turn_is_never_further_away_than_ten_minutes() {
-        let (shares, now) = (Shares::new(), Timestamp::from_millis(1_000_000));
+        let (shares, now) = (Shares::default(), Timestamp::from_millis(1_000_000));
         let furthest = (0..100_000).map(|_| shares.turn(&org(1), now)).max();
         assert_eq!(furthest, Some(now.plus_millis(FURTHEST_MILLIS)));
+    }
+
+    #[test]
+    fn nobody_is_remembered_for_long_who_keeps_to_its_share() {
+        let (shares, now) = (Shares::default(), Timestamp::from_millis(1_000_000));
+        for n in 0..10_000 {
+            let org = OrgId::parse(&format!("org_{n:0>26}")).unwrap();
+            assert_eq!(shares.turn(&org, now.plus_millis(n)), now.plus_millis(n));
+        }
+        assert!(shares.0.lock().unwrap().turns.len() <= FEW);
     }
 }

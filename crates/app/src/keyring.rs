@@ -4,6 +4,7 @@
 //! former for as long as it remembers it; that does no harm, because a former key is destroyed only when it was out of
 //! use for an hour (see [`crate::renewal`]).
 
+use crate::aging::Aging;
 use crate::error::AppError;
 use agenstack_core::clock::{Clock, Timestamp};
 use agenstack_core::entropy::Entropy;
@@ -12,19 +13,19 @@ use agenstack_core::sealed::{Place, Sealed};
 use agenstack_store::global::key::StoredKey;
 use agenstack_store::{GlobalTx, Store};
 use agenstack_vault::{DataKey, Vault, VaultError, key_id_of};
-use moka::sync::Cache;
 use secrecy::SecretString;
 use std::sync::Arc;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How long a data key seals before another follows: 90 days.
 pub const RENEW_SECS: i64 = 90 * 86_400;
 
-/// Organizations whose newest keys are remembered, at most: as many as owners of accounts are. One is about 490 bytes.
-const NEWEST: u64 = 50_000;
+/// How long one is remembered.
+const KEPT_SECS: i64 = 300;
+/// Organizations whose newest keys are remembered, at most: as many as owners of accounts are.
+const NEWEST: usize = 100_000;
 /// Other keys that are remembered, at most: few organizations have some.
-const FORMER: u64 = 10_000;
+const FORMER: usize = 10_000;
 
 /// Opens and caches data keys for at most five minutes: the newest of each organization, and others by their names.
 pub struct Keyring {
@@ -34,8 +35,8 @@ pub struct Keyring {
     entropy: Arc<dyn Entropy>,
     ids: IdMaker,
     /// With when the key was made.
-    newest: Cache<OrgId, (DataKey, Timestamp)>,
-    by_id: Cache<(OrgId, DataKeyId), DataKey>,
+    newest: Aging<OrgId, (DataKey, Timestamp)>,
+    by_id: Aging<(OrgId, DataKeyId), DataKey>,
 }
 
 /// Whether there is a key of an organization to open anything with, in the database or in memory. For tests.
@@ -47,19 +48,14 @@ pub async fn opens(app: &crate::App, org: &OrgId) -> bool {
 impl Keyring {
     /// Remembers nothing yet.
     pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let age = Duration::from_secs(300);
         Self {
+            newest: Aging::new(NEWEST, KEPT_SECS, clock.clone()),
+            by_id: Aging::new(FORMER, KEPT_SECS, clock.clone()),
             store,
             vault,
             clock,
             entropy,
             ids: IdMaker::new(),
-            newest: Cache::builder().max_capacity(NEWEST).time_to_live(age).build(),
-            by_id: Cache::builder()
-                .max_capacity(FORMER)
-                .time_to_live(age)
-                .support_invalidation_closures()
-                .build(),
         }
     }
 
@@ -116,7 +112,7 @@ impl Keyring {
     /// Opens the newest key of an organization and remembers it.
     pub(crate) fn keep(&self, org: &OrgId, stored: &StoredKey, made: Timestamp) -> Result<DataKey, AppError> {
         let key = self.unwrap(org, stored)?;
-        self.newest.insert(org.clone(), (key.clone(), made));
+        self.newest.put(org.clone(), (key.clone(), made));
         Ok(key)
     }
 
@@ -138,10 +134,8 @@ impl Keyring {
     /// Forgets the keys of an organization that has ended. Other processes do within five minutes, when what they remember
     /// is too old.
     pub(crate) fn forget(&self, org: &OrgId) {
-        self.newest.invalidate(org);
-        let of = org.clone();
-        // A cache that was not made for it remembers them until they are too old.
-        let _ = self.by_id.invalidate_entries_if(move |(org, _), _| *org == of);
+        self.newest.forget(org);
+        self.by_id.forget_if(|(of, _)| of == org);
     }
 
     /// Makes the key that follows `former`, and lets the values be sealed anew. `false` if somebody else did it.
@@ -171,7 +165,7 @@ impl Keyring {
     async fn load(&self, org: &OrgId, id: &DataKeyId) -> Result<DataKey, AppError> {
         let stored = self.store.global_read().await?.key_get(org, Some(id)).await?;
         let key = self.unwrap(org, &stored)?;
-        self.by_id.insert((org.clone(), stored.id), key.clone());
+        self.by_id.put((org.clone(), stored.id), key.clone());
         Ok(key)
     }
 

@@ -8,6 +8,7 @@
 //! [`ingest`] (a webhook arrives) and [`event`] (a customer asks).
 
 pub mod account;
+mod aging;
 pub mod bot;
 pub mod care;
 mod commit;
@@ -165,7 +166,7 @@ impl App {
             parts.clock.clone(),
             parts.entropy.clone(),
         ));
-        let routes = Arc::new(routing::Routes::new());
+        let routes = Arc::new(routing::Routes::new(parts.clock.clone()));
         let metrics = Arc::new(metric::Metrics::new());
         let (calls, counted) = (&parts.providers.calls, metrics.clone());
         calls.watch(move |provider, outcome, took| counted.called(provider, outcome, took));

@@ -14,9 +14,10 @@ use agenstack_core::integration::{Integration, Provider};
 use agenstack_providers::pace::{Budget, Ended, Pacer};
 use agenstack_providers::{Kind, ProviderError};
 use breaker::{Breaker, Passed, Word};
-use moka::sync::Cache;
 use pace::Pace;
+use quick_cache::sync::Cache;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +31,12 @@ const PATIENCE: Duration = Duration::from_millis(1_000);
 /// After how long a call that found no place is tried again.
 const BUSY_SECS: u64 = 2;
 
-/// The connections that were used lately.
+/// Connections that are remembered, at most. What is forgotten is called as if nothing had been.
+const LINES: usize = 10_000;
+/// After how long without use its breaker is forgotten. Longer than the longest pause.
+const LATELY_SECS: i64 = 900;
+
+/// The connections that were used.
 pub(crate) struct Outgoing {
     /// By their generation, too: what is authorized anew begins anew.
     lines: Cache<(IntegrationId, i64), Arc<Line>>,
@@ -48,30 +54,38 @@ pub(crate) struct Line {
 }
 
 struct State {
+    used: Timestamp,
     breaker: Breaker,
     pace: Pace,
     /// What each call under way was to the breaker, by its number.
     under_way: HashMap<u64, Passed>,
 }
 
+impl State {
+    fn was_used_lately(&self, now: Timestamp) -> bool {
+        self.used.plus_secs(LATELY_SECS) > now
+    }
+}
+
 impl Outgoing {
     pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        // Longer than the longest pause of a breaker: what is forgotten is called as if nothing had been.
-        let lines = Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(900)).build();
-        Self { lines, clock, entropy }
+        Self { lines: Cache::new(LINES), clock, entropy }
     }
 
     /// The way out of a connection.
     pub(crate) fn line(&self, it: &Integration) -> Arc<Line> {
         let new = || Arc::new(Line::new(it.provider, self.clock.clone(), self.entropy.clone()));
-        self.lines.get_with((it.id.clone(), it.generation), new)
+        let key = (it.id.clone(), it.generation);
+        let Ok(line) = self.lines.get_or_insert_with(&key, || Ok::<_, Infallible>(new()));
+        line.begin();
+        line
     }
 
     /// How many connections of each provider are not called just now, but for a probe.
     pub(crate) fn open(&self) -> HashMap<Provider, usize> {
         let mut open = HashMap::new();
-        for (_, line) in &self.lines {
-            *open.entry(line.provider).or_default() += usize::from(line.state().breaker.is_open());
+        for (_, line) in self.lines.iter() {
+            *open.entry(line.provider).or_default() += usize::from(line.is_open());
         }
         open
     }
@@ -80,7 +94,7 @@ impl Outgoing {
 impl Line {
     fn new(provider: Provider, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let (breaker, pace) = (Breaker::default(), Pace::new(provider));
-        let state = Mutex::new(State { breaker, pace, under_way: HashMap::new() });
+        let state = Mutex::new(State { used: clock.now(), breaker, pace, under_way: HashMap::new() });
         Self { provider, places: Arc::new(Semaphore::new(AT_ONCE)), state, clock, entropy }
     }
 
@@ -90,6 +104,20 @@ impl Line {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// It is used from now on; if it was not for long, as if it never had been.
+    fn begin(&self) {
+        let (now, mut state) = (self.now(), self.state());
+        if !state.was_used_lately(now) && state.under_way.is_empty() {
+            state.breaker = Breaker::default();
+        }
+        state.used = now;
+    }
+
+    fn is_open(&self) -> bool {
+        let state = self.state();
+        state.was_used_lately(self.now()) && state.breaker.is_open()
     }
 
     /// Whether the provider may be asked at all.

@@ -21,8 +21,9 @@ use agenstack_providers::kustomer::Client;
 use agenstack_providers::pace::paced;
 use agenstack_providers::{Kind, KustomerApp, ProviderError, TokenGrant};
 use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +46,17 @@ const PATIENCE: usize = 100;
 /// of asking twice. Between processes the lease in the database decides.
 pub struct Refreshing(Cache<IntegrationId, Arc<tokio::sync::Mutex<()>>>);
 
+/// Locks that are kept, at most.
+const LOCKS: usize = 10_000;
+
 impl Refreshing {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(300)).build())
+        Self(Cache::new(LOCKS))
+    }
+
+    fn lock(&self, id: &IntegrationId) -> Arc<tokio::sync::Mutex<()>> {
+        let Ok(lock) = self.0.get_or_insert_with(id, || Ok::<_, Infallible>(Arc::default()));
+        lock
     }
 }
 
@@ -211,7 +220,7 @@ async fn current(app: &App, org: &OrgCtx, it: &Integration, wanted: Wanted) -> R
     if let Some(until) = pausing(&tokens, app.now()) {
         return waiting(app, org, it, &tokens, until).await;
     }
-    let lock = app.refreshing().0.get_with(it.id.clone(), || Arc::new(tokio::sync::Mutex::new(())));
+    let lock = app.refreshing().lock(&it.id);
     let _alone = lock.lock().await;
     for _ in 0..PATIENCE {
         // Somebody may have renewed it while we waited.

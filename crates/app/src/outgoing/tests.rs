@@ -70,6 +70,23 @@ async fn who_waits_for_a_place_is_put_off_when_those_who_hold_them_find_that_nob
 }
 
 #[tokio::test]
+async fn what_was_not_used_for_a_quarter_of_an_hour_is_called_as_if_nothing_had_been() {
+    let (line, clock) = line(Provider::Shopify);
+    let deed = line.clone().enter().await.unwrap();
+    for _ in 0..4 {
+        call(&deed, Some(&lost(Provider::Shopify))).await.unwrap();
+    }
+    clock.advance_millis(LATELY_SECS * 1000 - 1);
+    assert!(line.is_open(), "nobody has asked since");
+    clock.advance_millis(1);
+    assert!(!line.is_open(), "and nobody wants to know");
+    line.begin();
+    for _ in 0..3 {
+        assert_eq!(call(&deed, Some(&lost(Provider::Shopify))).await, Ok(()), "one that fails is no reason");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_is_kept_before_it_is_hit_and_a_short_wait_is_waited_for() {
     let (line, clock) = line(Provider::Shopify);
     let deed = line.clone().enter().await.unwrap();

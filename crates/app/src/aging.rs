@@ -28,7 +28,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Aging<K, V> {
         self.is_fresh(at, self.clock.now()).then_some(value)
     }
 
-    /// Remembers it from now on. Nothing that nobody asks for any more is kept for twice as long as it is good.
+    /// Remembers it from now on. While others are put here, nothing is kept for twice as long as it is good.
     pub(crate) fn put(&self, key: K, value: V) {
         let now = self.clock.now();
         let swept = self.swept.load(Ordering::Relaxed);

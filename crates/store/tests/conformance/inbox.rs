@@ -3,10 +3,11 @@
 use crate::common::make::{accept, route};
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::event::EventState;
-use agenstack_core::integration::{Integration, Provider};
+use agenstack_core::integration::{Integration, Provider, SealedTokens};
 use agenstack_store::error::Kind;
 use agenstack_store::global::inbox::{Addressed, Body, Incoming, key_in_time};
 use agenstack_store::tenant::event::EventFilter;
+use agenstack_store::tenant::integration::Ends;
 use agenstack_store::testing::{World, postgres, sealed};
 use agenstack_store::{Held, Store, both_databases};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -139,6 +140,57 @@ both_databases! {
             assert!(new == expected || new == other, "{new:?}");
             assert_eq!((count(&db.store, &lark).await, count(&db.store, &ash).await), (before + 1, before * 2));
         }
+    }
+
+    async fn a_connection_that_another_process_has_changed_is_found_out_at_the_next_commit(db: TestDb) {
+        let w = World::new();
+        let (lark, _) = w.organization(&db.store, "Lark").await;
+        let (ash, _) = w.organization(&db.store, "Ash").await;
+        let (fern, _) = w.organization(&db.store, "Fern").await;
+        let renewed = w.connection(&db.store, &lark, Provider::Shopify, "lark.myshopify.com").await;
+        let ended = w.connection(&db.store, &ash, Provider::Shopify, "ash.myshopify.com").await;
+        let erased = w.connection(&db.store, &fern, Provider::Shopify, "fern.myshopify.com").await;
+        let mut held = Held::default();
+        // Whether an event of each is recorded, by who has committed others of them before.
+        let mut recorded = async |n: &str, all: &[&Integration]| {
+            let events: Vec<_> = all
+                .iter()
+                .map(|it| Addressed { to: route(it), held: false, event: w.incoming(Provider::Shopify, &format!("{n} {}", it.id.as_str()), "1") })
+                .collect();
+            let new = db.store.events_commit(&mut held, &events.iter().collect::<Vec<_>>()).await.unwrap();
+            events.iter().map(|a| new.contains(&a.event.id)).collect::<Vec<_>>()
+        };
+        let all = [&renewed, &ended, &erased];
+        for n in ["first", "second", "third"] {
+            assert_eq!(recorded(n, &all).await, [true; 3], "{n}");
+        }
+        // Another process, which this one hears nothing of.
+        let other = Store::connect(&db.url).await.unwrap();
+        let mut tx = other.tenant(&ash).await.unwrap();
+        assert!(tx.integration_end(&ended.id, 1).await.unwrap());
+        tx.commit().await.unwrap();
+        for n in ["ended", "ended before"] {
+            assert_eq!(recorded(n, &all).await, [true, false, true], "{n}");
+        }
+        let again = Integration { generation: 2, ..renewed.clone() };
+        let mut tx = other.tenant(&lark).await.unwrap();
+        tx.integration_put(&again, &SealedTokens::default(), Ends::default(), false).await.unwrap();
+        tx.commit().await.unwrap();
+        for n in ["renewed", "renewed before"] {
+            assert_eq!(recorded(n, &[&renewed, &again, &ended, &erased]).await, [false, true, false, true], "{n}");
+        }
+        loop {
+            let mut tx = other.tenant(&fern).await.unwrap();
+            let n = tx.organization_erase(100).await.unwrap();
+            tx.commit().await.unwrap();
+            if n == 0 {
+                break;
+            }
+        }
+        for n in ["erased", "erased before"] {
+            assert_eq!(recorded(n, &[&renewed, &again, &ended, &erased]).await, [false, true, false, false], "{n}");
+        }
+        assert_eq!(count(&db.store, &fern).await, 0);
     }
 
     async fn a_batch_of_any_size_is_committed_whole(db: TestDb) {

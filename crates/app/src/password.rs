@@ -2,8 +2,10 @@
 
 use crate::error::AppError;
 use agenstack_core::entropy::{Entropy, bytes};
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::Algorithm::Argon2id;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{ARGON2ID_IDENT, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
@@ -15,7 +17,7 @@ pub const MAX_BYTES: usize = 256;
 /// 19 MiB, two passes, one lane: the first choice of OWASP's password storage sheet for Argon2id.
 fn argon2() -> Argon2<'static> {
     let params = Params::new(19 * 1024, 2, 1, None).expect("the parameters are within Argon2's bounds");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    Argon2::new(Argon2id, Version::V0x13, params)
 }
 
 /// Hashes and checks passwords, at most two at a time: each takes 19 MiB and a core.
@@ -30,11 +32,23 @@ fn hash(password: &SecretString, salt: &[u8; 16]) -> Result<String, AppError> {
     hash.map(|h| h.to_string()).map_err(|e| AppError::Internal(e.to_string().into()))
 }
 
+/// What no password is known to hash to: checking one against it takes as long as against any. Made without hashing anything,
+/// since each process makes one, and most of them never let anybody in.
+fn decoy(entropy: &dyn Entropy) -> String {
+    let bounds = "the parameters are within Argon2's bounds";
+    let decoy = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2().params()).expect(bounds),
+        salt: Some(Salt::new(&bytes::<16>(entropy)).expect(bounds)),
+        hash: Some(Output::new(&bytes::<{ Params::DEFAULT_OUTPUT_LEN }>(entropy)).expect(bounds)),
+    };
+    decoy.to_string()
+}
+
 impl Hasher {
     pub(crate) fn new(entropy: &dyn Entropy) -> Self {
-        let nobody = SecretString::from(hex::encode(bytes::<16>(entropy)));
-        let decoy = hash(&nobody, &bytes(entropy)).expect("the parameters are within Argon2's bounds");
-        Self { slots: Semaphore::new(2), decoy }
+        Self { slots: Semaphore::new(2), decoy: decoy(entropy) }
     }
 
     async fn work<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
@@ -121,6 +135,20 @@ mod tests {
                 .await
                 .unwrap()
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_checked_where_nobody_is_known_has_the_form_of_what_is_stored() {
+        let entropy = SeededEntropy::new(1);
+        let hasher = Hasher::new(&entropy);
+        let stored = hasher.hash("correct horse battery".to_owned().into(), &entropy).await.unwrap();
+        let form = |phc: &str| {
+            let hash = PasswordHash::new(phc).unwrap();
+            let (salt, output) = (hash.salt.unwrap().len(), hash.hash.unwrap().len());
+            (hash.algorithm, hash.version, hash.params.to_string(), salt, output)
+        };
+        assert_eq!(form(&hasher.decoy), form(&stored));
+        assert_ne!(hasher.decoy, Hasher::new(&entropy).decoy, "each process has its own");
     }
 
     #[tokio::test]

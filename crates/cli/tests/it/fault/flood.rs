@@ -141,6 +141,7 @@ async fn held(db: TestDb) {
     let usual = ledger.more(SOME).await;
     ledger.measure();
     let mut watch = Watch { most: (0, 0), node };
+    assert!(!watch.node.has_large_pages(), "what is not used of a large page counts as the process's");
     let (before, accepted) = (watch.node.takes(), ledger.count());
     let mut held = JoinSet::new();
     let (mut late, mut meanwhile) = (Duration::ZERO, Duration::ZERO);

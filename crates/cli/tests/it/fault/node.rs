@@ -128,6 +128,13 @@ impl Node {
         (resident, std::fs::read_dir(format!("{of}/fd")).expect("it runs").count())
     }
 
+    /// Whether the system may give it pages of two megabytes.
+    pub fn has_large_pages(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("it runs, and this is Linux");
+        status.lines().any(|line| line.split_whitespace().eq(["THP_enabled:", "1"]))
+    }
+
     /// Whether the process is still the one that was started.
     pub fn runs(&mut self) -> bool {
         self.process.try_wait().expect("it can be asked").is_none()

@@ -2,10 +2,9 @@
 
 use crate::error::AppError;
 use agenstack_core::entropy::{Entropy, bytes};
-use argon2::Algorithm::Argon2id;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{ARGON2ID_IDENT, Argon2, Params, Version};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
@@ -17,7 +16,7 @@ pub const MAX_BYTES: usize = 256;
 /// 19 MiB, two passes, one lane: the first choice of OWASP's password storage sheet for Argon2id.
 fn argon2() -> Argon2<'static> {
     let params = Params::new(19 * 1024, 2, 1, None).expect("the parameters are within Argon2's bounds");
-    Argon2::new(Argon2id, Version::V0x13, params)
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
 /// Hashes and checks passwords, at most two at a time: each takes 19 MiB and a core.

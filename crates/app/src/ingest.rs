@@ -417,10 +417,12 @@ async fn held(app: &App, provider: Provider, account: &str) -> Result<Vec<Owned>
     app.store().global_read().await?.routes_held(provider, account).await
 }
 
-/// The owner of an account, as it is remembered or, `anew`, as it is.
+/// The owner of an account, as it is remembered or, `anew`, as it is. Whose key is not at hand is looked up with it, so that
+/// deliveries that arrive together share the question: a key is kept for minutes, and an owner for as long as there is room.
 async fn route(app: &App, provider: Provider, account: &str, anew: bool) -> Result<Option<Route>, Refused> {
+    let at_hand = |route: &Option<Route>| route.as_ref().is_none_or(|r| app.keyring().remembers(&r.org));
     match app.routes().get(provider, account) {
-        Some(remembered) if !anew => Ok(remembered),
+        Some(remembered) if !anew && at_hand(&remembered) => Ok(remembered),
         _ => fresh(app, provider, account).await,
     }
 }

@@ -75,6 +75,11 @@ impl Keyring {
             .await?)
     }
 
+    /// Whether the newest key of an organization is at hand, and need not be asked for.
+    pub(crate) fn remembers(&self, org: &OrgId) -> bool {
+        self.newest.get(org).is_some()
+    }
+
     /// The key to seal with.
     pub(crate) async fn key(&self, org: &OrgId) -> Result<DataKey, AppError> {
         if let Some((key, made)) = self.newest.get(org)

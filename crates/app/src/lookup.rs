@@ -106,3 +106,38 @@ async fn owners(
     }
     Ok(owners)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agenstack_core::clock::ManualClock;
+    use agenstack_core::entropy::{OsEntropy, SeededEntropy};
+    use agenstack_store::testing::World;
+    use agenstack_vault::{MasterKey, Vault};
+
+    agenstack_store::both_databases! {
+        async fn an_owner_comes_with_its_key_also_when_only_the_key_was_forgotten(db: TestDb) {
+            let w = World::new();
+            let clock = Arc::new(ManualClock::at(w.now()));
+            let master = MasterKey::parse(&MasterKey::generate(&SeededEntropy::new(1))).unwrap();
+            let vault = Vault::new(master, None);
+            let keyring = Arc::new(Keyring::new(db.store.clone(), vault, clock.clone(), Arc::new(OsEntropy)));
+            let routes = Arc::new(Routes::new(clock.clone()));
+            let (org, _) = w.organization(&db.store, "Lark").await;
+            let shop = w.connection(&db.store, &org, Provider::Shopify, "lark.myshopify.com").await;
+            let mut tx = db.store.global().await.unwrap();
+            keyring.create(&mut tx, org.org(), &w.ids, &OsEntropy, keyring.now()).await.unwrap();
+            tx.commit().await.unwrap();
+
+            let lookup = Lookup::start(&db.store, &keyring, &routes);
+            for _ in 0..2 {
+                assert!(!keyring.remembers(org.org()));
+                let owner = lookup.owner(Provider::Shopify, "lark.myshopify.com").await.unwrap();
+                assert_eq!(owner.map(|route| route.integration), Some(shop.id.clone()));
+                assert!(keyring.remembers(org.org()));
+                clock.advance_millis(300_000);
+            }
+            assert!(routes.get(Provider::Shopify, "lark.myshopify.com").is_some(), "an owner does not age");
+        }
+    }
+}

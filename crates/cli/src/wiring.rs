@@ -262,7 +262,11 @@ pub async fn start(
             closing: closed.clone(),
         };
         let connections = files::connections(files::raise());
-        let limits = agenstack_web::server::Limits { connections, ..Default::default() };
+        let limits = agenstack_web::server::Limits {
+            connections,
+            last: config.server.shutdown / 20,
+            ..Default::default()
+        };
         if connections < agenstack_web::server::Limits::default().connections {
             tracing::warn!(
                 connections,
@@ -283,7 +287,8 @@ pub async fn start(
             let over = ended(closed.clone());
             let service = agenstack_web::metrics(app.clone());
             // One collector asks every few seconds; whoever else gets there shall not take the files of the server.
-            let few = agenstack_web::server::Limits { connections: 64, ..Default::default() };
+            let few =
+                agenstack_web::server::Limits { connections: 64, last: Duration::ZERO, ..Default::default() };
             tasks.push(tokio::spawn(agenstack_web::server::serve(listener, service, few, over)));
             Some(address)
         }

@@ -31,6 +31,9 @@ pub struct Limits {
     pub idle: Duration,
     /// How long an answer may wait without a byte of it being taken.
     pub write: Duration,
+    /// How long, once the server is about to end, a connection may still bring what was on its way to us: whoever sent it could
+    /// not know, and a balancer would not send it a second time. The answer says that it is the connection's last.
+    pub last: Duration,
     /// Header lines of one request.
     pub header_lines: usize,
     /// Bytes of one request's headers.
@@ -48,6 +51,7 @@ impl Default for Limits {
             headers: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             write: Duration::from_secs(30),
+            last: Duration::from_secs(1),
             header_lines: 64,
             header_bytes: 16 * 1024,
             streams: 64,
@@ -65,11 +69,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, over: 
     let rules = Arc::new(Rules::new(router, limits));
     let (tell, told) = watch::channel(false);
     tokio::pin!(over);
-    loop {
-        let (stream, peer, place) = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
-            () = &mut over => break,
-        };
+    let serve = |stream: TcpStream, peer, place| {
         // Answers are whole; waiting for more to send only makes people wait.
         let _ = stream.set_nodelay(true);
         let (rules, told) = (rules.clone(), Told { over: told.clone(), crowded: room.crowded() });
@@ -77,12 +77,32 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, over: 
             connection::serve(stream, peer, &rules, told).await;
             drop(place);
         });
+    };
+    loop {
+        tokio::select! {
+            (stream, peer, place) = accept(&listener, &room) => serve(stream, peer, place),
+            () = &mut over => break,
+        }
     }
-    drop(listener);
+    // Whoever has reached the system already would be torn off with the listener.
+    for (stream, peer, place) in waiting(listener, &room) {
+        serve(stream, peer, place);
+    }
     drop(told);
     // Nobody listens when no connection is left.
     let _ = tell.send(true);
-    room.empty().await;
+    tell.closed().await;
+}
+
+/// The connections that wait at a listener, as far as there is room for them.
+fn waiting(listener: TcpListener, room: &Room) -> impl Iterator<Item = (TcpStream, SocketAddr, Place)> {
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || {
+        let place = room.place_at_once()?;
+        let (stream, peer) = listener.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer, place))
+    })
 }
 
 /// The next connection, once there is room for it.

@@ -11,7 +11,7 @@ use agenstack_providers::Http;
 use agenstack_sandbox::{Settings, Walk};
 use agenstack_store::testing::TestDb;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -57,10 +57,15 @@ pub struct Scene {
 
 /// A client that keeps nothing and follows nothing.
 pub fn client() -> Client {
+    client_that(|builder| builder)
+}
+
+/// The same with something of its own.
+pub fn client_that(has: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     // Also makes the process's TLS provider known.
     let _ = agenstack_providers::Http::new();
     let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    builder.build().expect("a client needs nothing of the machine")
+    has(builder).build().expect("a client needs nothing of the machine")
 }
 
 /// The settings of a server that speaks to the sandbox.

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::IntoResponse;
-use http::{StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -81,8 +81,9 @@ where
     let pulse = Pulse::new(limits.taken_back);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         // Of HTTP/1 the stream itself sees whether it is read.
-        let deed = pulse.begin(request.version() == Version::HTTP_2);
-        let router = rules.router.clone();
+        let two = request.version() == Version::HTTP_2;
+        let deed = pulse.begin(two);
+        let (router, over) = (rules.router.clone(), told.over.clone());
         async move {
             // hyper counts the lines of HTTP/1 only.
             if request.headers().len() > limits.header_lines {
@@ -90,13 +91,19 @@ where
             }
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let response = router.oneshot(request).await?;
+            let mut response = router.oneshot(request).await?;
+            // HTTP/2 has a message of its own for this.
+            if *over.borrow() && !two {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(deed.answer(response))
         }
     });
     let served = rules.builder.serve_connection(TokioIo::new(Patient::new(io, limits.write)), service);
     tokio::pin!(served);
+    let mut over = told.over.clone();
     let opened = Instant::now();
+    let mut last: Option<Instant> = None;
     let mut ending: Option<Instant> = None;
     loop {
         let crowded = *told.crowded.borrow_and_update();
@@ -104,10 +111,15 @@ where
             Next::Close => return,
             Next::End => {}
             Next::Wait(until) => tokio::select! {
+                biased;
                 // How a connection ends is the peer's affair.
                 _ = &mut served => return,
                 // An error means that the server is gone, which is an end as well.
-                _ = told.over.wait_for(|over| *over), if ending.is_none() => {}
+                _ = over.wait_for(|over| *over), if last.is_none() => {
+                    last = Some(Instant::now() + limits.last);
+                    continue;
+                }
+                () = tokio::time::sleep_until(last.unwrap_or(opened)), if last.is_some() && ending.is_none() => {}
                 Ok(()) = told.crowded.changed() => continue,
                 () = pulse.abused() => continue,
                 () = tokio::time::sleep_until(until) => continue,

@@ -13,6 +13,7 @@ struct Pages {
     took: Vec<Duration>,
     refused: usize,
     unanswered: usize,
+    torn: usize,
     wrong: Vec<String>,
 }
 
@@ -40,9 +41,11 @@ impl Ledger {
         self.turned.notify_waiters();
     }
 
-    /// No answer came: the node was killed.
-    pub fn unanswered(&self) {
-        self.pages.lock().unwrap().unanswered += 1;
+    /// No answer came: nobody listened, or the node had been `reached` and then was killed.
+    pub fn unanswered(&self, reached: bool) {
+        let mut pages = self.pages.lock().unwrap();
+        pages.unanswered += 1;
+        pages.torn += usize::from(reached);
     }
 
     /// An answer that a provider must never get.
@@ -63,6 +66,11 @@ impl Ledger {
     /// How often nothing was answered.
     pub fn silences(&self) -> usize {
         self.pages.lock().unwrap().unanswered
+    }
+
+    /// How often a node had been reached, and did not answer: a balancer could not know whether to send it again.
+    pub fn torn(&self) -> usize {
+        self.pages.lock().unwrap().torn
     }
 
     /// Begins to measure answers anew.

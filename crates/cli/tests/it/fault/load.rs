@@ -3,18 +3,20 @@
 
 use super::ledger::Ledger;
 use super::node::{Node, Stage};
-use crate::scene::client;
+use crate::scene::client_that;
 use crate::wire::{delivery, message, meta_signature_by, shopify_signature_by};
 use agenstack_sandbox::Settings;
 use reqwest::{Client, RequestBuilder, StatusCode, header};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// The page of the first organization is the one after this.
 const PAGES: usize = 100_000_000_000_000;
+/// Connections that were not used for so long are not used again: a node that ends waits a second for what was on its way.
+const KEPT: Duration = Duration::from_millis(100);
 /// Nobody waits longer for an answer; providers hang up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Load {
     http: Client,
     settings: Settings,
-    nodes: Vec<String>,
+    nodes: RwLock<Vec<String>>,
     /// The first of them, and how many.
     organizations: (usize, usize),
     pub ledger: Ledger,
@@ -44,14 +46,19 @@ impl Load {
     /// For so many organizations from a later one on.
     pub fn to(stage: &Stage, nodes: &[Node], organizations: (usize, usize)) -> Arc<Self> {
         Arc::new(Self {
-            http: client(),
+            http: client_that(|builder| builder.pool_idle_timeout(KEPT)),
             settings: stage.settings.clone(),
-            nodes: nodes.iter().map(|n| n.at.clone()).collect(),
+            nodes: RwLock::new(nodes.iter().map(|n| n.at.clone()).collect()),
             organizations,
             ledger: Ledger::default(),
             over: AtomicBool::new(false),
             next: AtomicUsize::new(0),
         })
+    }
+
+    /// From now on it is sent to these.
+    pub fn balance<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
+        *self.nodes.write().unwrap() = nodes.map(|n| n.at.clone()).collect();
     }
 
     /// Starts `lines` lines, each a customer who goes on writing and an order that goes on changing.
@@ -130,8 +137,11 @@ impl Load {
         let mut again = tokio::time::interval(Duration::from_millis(50));
         for attempt in start.. {
             again.tick().await;
-            let at = &self.nodes[attempt % self.nodes.len()];
-            if self.once(events, request(at)).await.is_break() {
+            let at = {
+                let nodes = self.nodes.read().unwrap();
+                nodes[attempt % nodes.len()].clone()
+            };
+            if self.once(events, request(&at)).await.is_break() {
                 return;
             }
         }
@@ -156,7 +166,7 @@ impl Load {
                 self.ledger.wrong(format!("{events:?} was answered {status}: {text}"));
                 return ControlFlow::Break(());
             }
-            Err(_) => self.ledger.unanswered(),
+            Err(error) => self.ledger.unanswered(!error.is_connect()),
         }
         ControlFlow::Continue(())
     }

@@ -122,12 +122,35 @@ async fn what_was_asked_before_the_end_is_answered_and_who_is_silent_is_not_wait
     tokio::task::yield_now().await;
     stage.over.send_replace(true);
     silent_served.await.unwrap();
+    let waited = began.elapsed();
+    took(waited, 1);
     stream.write_all(b"llo").await.unwrap();
     let mut said = String::new();
     stream.read_to_string(&mut said).await.unwrap();
     assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("hello"), "{said}");
     served.await.unwrap();
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), waited);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_the_end_came_is_answered_and_the_answer_says_that_it_is_the_last() {
+    const ASKED: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let stage = Stage::new();
+    let (mut kept, _) = stage.open();
+    kept.write_all(ASKED).await.unwrap();
+    let mut said = [0; 512];
+    let n = kept.read(&mut said).await.unwrap();
+    let said = String::from_utf8_lossy(&said[..n]);
+    assert!(said.starts_with("HTTP/1.1 200 OK") && !said.contains("connection: close"), "{said}");
+    let (new, _) = stage.open();
+    stage.over.send_replace(true);
+    for mut stream in [kept, new] {
+        tokio::time::advance(Duration::from_millis(400)).await;
+        stream.write_all(ASKED).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 OK") && said.contains("connection: close"), "{said}");
+    }
 }
 
 /// What is sent, and how the answer begins; empty where the connection is closed without one.

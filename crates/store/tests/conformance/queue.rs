@@ -1,5 +1,7 @@
 //! Leasing: both queues keep the same rules.
 
+mod model;
+
 use crate::common::make::{accept, ids, lease, route};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};

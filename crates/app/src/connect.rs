@@ -441,8 +441,8 @@ pub(crate) async fn store(app: &App, org: &OrgCtx, ready: Ready) -> Result<Integ
     tx.integration_subscription(&it.id, it.generation, ready.subscription, now).await?;
     // What waited for this connection need not wait any longer.
     let awake = app.now();
-    tx.event_wake(awake).await?;
-    tx.job_wake(awake).await?;
+    tx.event_wake(awake, awake).await?;
+    tx.job_wake(awake, awake).await?;
     let action = if ready.seat.from.is_some() { "integration.taken" } else { "integration.connect" };
     audit(app, org, &mut tx, action, it.id.as_str(), now).await?;
     let (code, message) = match former {

@@ -33,6 +33,8 @@ const BUSY_SECS: u64 = 2;
 
 /// Connections that are remembered, at most. What is forgotten is called as if nothing had been.
 const LINES: usize = 10_000;
+/// What is put off while a connection is not called comes by itself within so long.
+pub(crate) const PUT_OFF_SECS: i64 = 450;
 /// After how long without use its breaker is forgotten. Longer than the longest pause.
 const LATELY_SECS: i64 = 900;
 
@@ -49,6 +51,7 @@ pub(crate) struct Line {
     provider: Provider,
     places: Arc<Semaphore>,
     state: Mutex<State>,
+    recovered: AtomicBool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -95,7 +98,8 @@ impl Line {
     fn new(provider: Provider, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let (breaker, pace) = (Breaker::default(), Pace::new(provider));
         let state = Mutex::new(State { used: clock.now(), breaker, pace, under_way: HashMap::new() });
-        Self { provider, places: Arc::new(Semaphore::new(AT_ONCE)), state, clock, entropy }
+        let (places, recovered) = (Arc::new(Semaphore::new(AT_ONCE)), AtomicBool::new(false));
+        Self { provider, places, state, recovered, clock, entropy }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,6 +122,11 @@ impl Line {
     fn is_open(&self) -> bool {
         let state = self.state();
         state.was_used_lately(self.now()) && state.breaker.is_open()
+    }
+
+    /// Whether it is called again since this was asked last, after it was not.
+    pub(crate) fn has_recovered(&self) -> bool {
+        self.recovered.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the provider may be asked at all.
@@ -219,6 +228,7 @@ impl Pacer for Deed {
             let was_open = state.breaker.is_open();
             state.breaker.ended(passed, now, word, random);
             if was_open != state.breaker.is_open() {
+                self.line.recovered.store(was_open, Ordering::Relaxed);
                 let provider = self.line.provider;
                 tracing::info!(%provider, is_open = !was_open, "whether a connection is called has changed");
             }

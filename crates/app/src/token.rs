@@ -6,6 +6,7 @@ use crate::App;
 use crate::error::AppError;
 use crate::live::Topic;
 use crate::metric::Refresh;
+use crate::outgoing::PUT_OFF_SECS;
 use crate::state::Change;
 use crate::trace;
 use agenstack_core::clock::Timestamp;
@@ -122,7 +123,8 @@ where
     F: Fn(SecretString) -> Fut,
     Fut: Future<Output = Result<T, ProviderError>>,
 {
-    let deed = app.outgoing().line(it).enter().await?;
+    let line = app.outgoing().line(it);
+    let deed = line.clone().enter().await?;
     let first = current(app, org, it, Wanted::Good).await?;
     let outcome = match paced(deed.clone(), f(first.token)).await {
         Err(e) if e.kind == Kind::Unauthorized && first.renewable => {
@@ -131,6 +133,9 @@ where
         }
         other => other,
     };
+    if line.has_recovered() {
+        wake(app, org).await;
+    }
     match outcome {
         Ok(value) => {
             succeeded(app, org, it).await;
@@ -148,6 +153,24 @@ where
                 tx.commit().await?;
             }
             Err(e.into())
+        }
+    }
+}
+
+/// A connection is called again after it was not. What found that out too early, again and again, waits for hours by now.
+async fn wake(app: &App, org: &OrgCtx) {
+    let woken = async {
+        let (now, beyond) = (app.now(), app.now().plus_secs(PUT_OFF_SECS));
+        let mut tx = app.store().tenant(org).await?;
+        let woken = tx.event_wake(now, beyond).await? + tx.job_wake(now, beyond).await?;
+        tx.commit().await?;
+        Ok::<_, AppError>(woken)
+    };
+    match woken.await {
+        Ok(0) => {}
+        Ok(woken) => tracing::info!(org.id = %org.org(), woken, "what waited for a provider goes on"),
+        Err(error) => {
+            tracing::warn!(org.id = %org.org(), %error, "what waits for a provider goes on at its own time")
         }
     }
 }

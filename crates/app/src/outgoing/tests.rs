@@ -40,6 +40,24 @@ async fn one_connection_has_four_deeds_at_once_and_the_fifth_is_put_off_after_a_
 }
 
 #[tokio::test]
+async fn that_it_is_called_again_is_said_once_and_not_of_one_that_always_was() {
+    let (line, clock) = line(Provider::Shopify);
+    let deed = line.clone().enter().await.unwrap();
+    let down = lost(Provider::Shopify);
+    call(&deed, None).await.unwrap();
+    for _ in 0..breaker::MOST {
+        assert!(!line.has_recovered());
+        call(&deed, Some(&down)).await.unwrap();
+    }
+    clock.advance_millis(15_000);
+    call(&deed, Some(&down)).await.unwrap();
+    assert!(!line.has_recovered(), "the probe has failed");
+    clock.advance_millis(30_000);
+    call(&deed, None).await.unwrap();
+    assert_eq!([line.has_recovered(), line.has_recovered()], [true, false]);
+}
+
+#[tokio::test]
 async fn who_waits_for_a_place_is_put_off_when_those_who_hold_them_find_that_nobody_answers() {
     let (line, clock) = line(Provider::Shopify);
     let mut deeds = Vec::new();

@@ -82,7 +82,9 @@ statements! { Tenant;
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
     EVENT_REPLAY = "UPDATE events SET state = 'pending', attempts = 0, expired = 0, next_at = $3, rank = $3, done_at = NULL
         WHERE organization_id = $1 AND id = $2 AND state IN ('done', 'dead', 'failed')";
-    EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
+    // That it waits is said twice: so it is looked for among what waits, and not among all that ever came.
+    EVENT_WAKE = "UPDATE events SET next_at = $2, rank = $2
+        WHERE organization_id = $1 AND state IN ('pending', 'failed', 'running') AND state = 'failed' AND next_at > $3";
     EVENT_CANCEL = concat!("UPDATE events SET state = 'dead', last_error = $4, next_at = $5 WHERE ", cancelled!());
     EVENT_SCAN = concat!("SELECT ", columns!(), ", payload FROM events
         WHERE organization_id = $1 AND provider = $2 AND id > $3 ORDER BY id LIMIT $4");
@@ -366,13 +368,13 @@ impl TenantTx {
         Ok(execute!(self, EVENT_REPLAY, self.org.as_str(), id.as_str(), at.millis())? == 1)
     }
 
-    /// Makes events that wait for another attempt due now: what stood in their way was mended.
+    /// Makes events due now that wait for another attempt until after `beyond`: what stood in their way was mended.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn event_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn event_wake(&mut self, now: Timestamp, beyond: Timestamp) -> Result<u64, StoreError> {
         self.telling.work();
-        execute!(self, EVENT_WAKE, self.org.as_str(), now.millis())
+        execute!(self, EVENT_WAKE, self.org.as_str(), now.millis(), beyond.millis())
     }
 
     /// Gives up the waiting events of a connection up to `generation`, for `reason`. What a shop's customers ask for

@@ -16,7 +16,9 @@ statements! { Tenant;
     JOB_PUT_OFF = "UPDATE jobs SET state = 'failed', attempts = attempts - 1, expired = 0, next_at = $4, rank = $4, last_error = $5,
             lease = NULL, lease_token = NULL
         WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
-    JOB_WAKE = "UPDATE jobs SET next_at = $2, rank = $2 WHERE organization_id = $1 AND state = 'failed' AND next_at > $2";
+    // That it waits is said twice: so it is looked for among what waits, and not among all that ever came.
+    JOB_WAKE = "UPDATE jobs SET next_at = $2, rank = $2
+        WHERE organization_id = $1 AND state IN ('pending', 'failed', 'running') AND state = 'failed' AND next_at > $3";
     JOB_SUBJECT = "SELECT subject FROM jobs WHERE organization_id = $1 AND id = $2 AND lease_token = $3";
 }
 
@@ -41,13 +43,13 @@ impl TenantTx {
         Ok(())
     }
 
-    /// Makes deeds that wait for another attempt due now: what stood in their way was mended.
+    /// Makes deeds due now that wait for another attempt until after `beyond`: what stood in their way was mended.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn job_wake(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn job_wake(&mut self, now: Timestamp, beyond: Timestamp) -> Result<u64, StoreError> {
         self.telling.work();
-        execute!(self, JOB_WAKE, self.org.as_str(), now.millis())
+        execute!(self, JOB_WAKE, self.org.as_str(), now.millis(), beyond.millis())
     }
 
     /// What a leased deed is about.

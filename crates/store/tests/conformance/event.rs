@@ -124,7 +124,8 @@ both_databases! {
         let mut tx = db.store.tenant(&org).await.unwrap();
         tx.event_failed(&waits, "t", EventState::Failed, tomorrow, "no").await.unwrap();
         tx.event_failed(&dead, "t", EventState::Dead, tomorrow, "no").await.unwrap();
-        assert_eq!(tx.event_wake(w.now()).await.unwrap(), 1);
+        assert_eq!(tx.event_wake(w.now(), tomorrow).await.unwrap(), 0, "it waits until then, and not beyond");
+        assert_eq!(tx.event_wake(w.now(), tomorrow.plus_millis(-1)).await.unwrap(), 1);
         tx.commit().await.unwrap();
         let due = lease(&db.store, Queue::Events, "t", w.now(), 9).await;
         assert_eq!(crate::common::make::ids(&due), [waits.as_str()]);

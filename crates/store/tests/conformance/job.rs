@@ -51,7 +51,8 @@ both_databases! {
         let mut tx = db.store.tenant(&org).await.unwrap();
         tx.job_failed(&waits, "t", EventState::Failed, tomorrow, "no").await.unwrap();
         tx.job_failed(&dead, "t", EventState::Dead, tomorrow, "no").await.unwrap();
-        assert_eq!(tx.job_wake(w.now()).await.unwrap(), 1);
+        assert_eq!(tx.job_wake(w.now(), tomorrow).await.unwrap(), 0, "it waits until then, and not beyond");
+        assert_eq!(tx.job_wake(w.now(), tomorrow.plus_millis(-1)).await.unwrap(), 1);
         tx.commit().await.unwrap();
         assert_eq!(ids(&lease(&db.store, Queue::Jobs, "t", tomorrow, 9).await), [waits.as_str()]);
     }

@@ -262,12 +262,10 @@ pub async fn start(
             closing: closed.clone(),
         };
         let connections = files::connections(files::raise());
-        let limits = agenstack_web::server::Limits {
-            connections,
-            last: config.server.shutdown / 20,
-            ..Default::default()
-        };
-        if connections < agenstack_web::server::Limits::default().connections {
+        let usual = agenstack_web::server::Limits::default();
+        let last = usual.last.min(config.server.shutdown / 20);
+        let limits = agenstack_web::server::Limits { connections, last, ..usual };
+        if connections < usual.connections {
             tracing::warn!(
                 connections,
                 "the system gives few open files; agenstack doctor tells how to have more"

@@ -150,7 +150,7 @@ async fn act(app: &App, org: &OrgCtx, lease: &Lease<'_>, job: Job) -> Result<(),
             crate::replay::step(app, org, &mut tx, &replay, after.as_ref()).await?;
             tx.job_done(lease.id, lease.token).await?;
             tx.commit().await?;
-            app.wake();
+            app.wake_for_a_second();
             app.live().changed(org.org(), Topic::Events);
             Ok(())
         }

@@ -328,6 +328,19 @@ impl App {
         self.0.wake.notify_one();
     }
 
+    /// Work was committed that is due a little at a time within the next second: tells the worker again and again.
+    pub(crate) fn wake_for_a_second(&self) {
+        const EVERY: Duration = Duration::from_millis(50);
+        let app = self.clone();
+        tokio::spawn(async move {
+            let over = tokio::time::Instant::now() + Duration::from_secs(1);
+            let mut due = tokio::time::interval(EVERY);
+            while due.tick().await < over {
+                app.wake();
+            }
+        });
+    }
+
     /// From now on the workers of other processes are told of what is to be done: this one has none.
     pub fn tell_work(&self) {
         self.store().tell_work();

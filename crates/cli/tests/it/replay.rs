@@ -65,6 +65,7 @@ both_databases! {
         let total = replay["total"].as_i64().unwrap();
         scene.settle().await;
         assert_eq!(found(&v, &replay).await, ("running".into(), 2, total), "two in the first second");
+        assert_eq!(count(&v, "pending").await, 1, "the second of them half a second later");
         assert_eq!(turn(&v, &replay, "pause").await, StatusCode::OK);
         scene.pass_time(60);
         scene.settle().await;

@@ -31,8 +31,8 @@ statements! { Tenant;
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, '', $11)";
     REPLAY_FIND = concat!("SELECT ", columns!(), " FROM replays WHERE organization_id = $1 AND id = $2");
     REPLAY_LIST = concat!("SELECT ", columns!(), " FROM replays WHERE organization_id = $1 ORDER BY id DESC LIMIT $2");
-    // What was done is due at once, and its turns are spread over the second: whoever is written to meanwhile goes in between.
-    REPLAY_STEP = concat!("UPDATE events SET state = 'pending', attempts = 0, next_at = $9, rank = $9 + step.turn, done_at = NULL
+    // What was done is due again one after the other, spread over the second: whoever is written to meanwhile goes in between.
+    REPLAY_STEP = concat!("UPDATE events SET state = 'pending', attempts = 0, next_at = $9 + step.turn, rank = $9 + step.turn, done_at = NULL
         FROM (SELECT id, (ROW_NUMBER() OVER (ORDER BY id) - 1) * 1000 / $8 AS turn
             FROM (SELECT id FROM events WHERE ", meant!(), " AND id > $7 ORDER BY id LIMIT $8) e) step
         WHERE events.organization_id = $1 AND events.id = step.id AND events.state = $4 RETURNING events.id");

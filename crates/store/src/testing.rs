@@ -53,10 +53,19 @@ struct Database {
 /// # Panics
 /// If it cannot be made.
 pub async fn sqlite() -> TestDb {
+    let db = sqlite_empty().await;
+    db.store.migrate().await.expect("the migrations run on SQLite");
+    db
+}
+
+/// A fresh SQLite database without a schema, opened.
+///
+/// # Panics
+/// As [`sqlite`].
+pub async fn sqlite_empty() -> TestDb {
     let folder = tempfile::tempdir().expect("a folder for the test's database");
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let store = Store::connect(&url).await.expect("SQLite opens a new file");
-    store.migrate().await.expect("the migrations run on SQLite");
     TestDb { store, url, _keep: Keep::Folder { _folder: folder } }
 }
 

@@ -3,17 +3,22 @@
 use crate::rotation::run;
 use crate::scene::{LARK, Scene, environment};
 use crate::wire::{delivery, message, messenger_signed};
-use agenstack_store::both_databases;
+use agenstack_store::{Store, both_databases};
 use reqwest::StatusCode;
 use sqlx::AssertSqlSafe;
 
+/// What a migration may do that older programs go on beside: it adds.
+pub const ADDS: &str = "ALTER TABLE events ADD COLUMN later TEXT; ALTER TABLE jobs ADD COLUMN later TEXT;
+    ALTER TABLE messages ADD COLUMN later INTEGER NOT NULL DEFAULT 0; ALTER TABLE conversations ADD COLUMN later TEXT;
+    ALTER TABLE integrations ADD COLUMN later TEXT; CREATE INDEX events_later ON events (organization_id, later)";
+
 /// What a newer program's migration does: it alters the schema and records its number and name.
-async fn migrated_by_a_newer_program(scene: &Scene, version: i64, name: &str, sql: &str) {
+pub async fn migrated_by_a_newer_program(store: &Store, version: i64, name: &str, sql: &str) {
     let all = AssertSqlSafe(format!(
         "{sql}; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          SELECT {version}, '{name}', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1"
     ));
-    match (scene.db.store.sqlite(), scene.db.store.postgres()) {
+    match (store.sqlite(), store.postgres()) {
         (Some(pool), _) => drop(sqlx::raw_sql(all).execute(pool).await.unwrap()),
         (_, pool) => drop(sqlx::raw_sql(all).execute(pool.unwrap()).await.unwrap()),
     }
@@ -34,15 +39,7 @@ both_databases! {
         write("m_1").await;
         scene.settle().await;
         // While the older node runs, and with statements that it has prepared before.
-        migrated_by_a_newer_program(
-            &scene,
-            9_000,
-            "more of everything",
-            "ALTER TABLE events ADD COLUMN later TEXT; ALTER TABLE jobs ADD COLUMN later TEXT;
-             ALTER TABLE messages ADD COLUMN later INTEGER NOT NULL DEFAULT 0; ALTER TABLE conversations ADD COLUMN later TEXT;
-             ALTER TABLE integrations ADD COLUMN later TEXT; CREATE INDEX events_later ON events (organization_id, later)",
-        )
-        .await;
+        migrated_by_a_newer_program(&scene.db.store, 9_000, "more of everything", ADDS).await;
         assert_eq!(is_ready(&scene).await, StatusCode::OK);
         write("m_2").await;
         scene.settle().await;
@@ -57,7 +54,7 @@ both_databases! {
             let told = String::from_utf8_lossy(&done.stdout);
             assert!(done.status.success() && told.contains(says), "{command:?}: {told}");
         }
-        let again = agenstack_store::Store::connect(&scene.db.url).await.unwrap();
+        let again = Store::connect(&scene.db.url).await.unwrap();
         assert!(again.migrate().await.unwrap().is_newer());
         again.close().await;
         let said = lark.messages_all(&lark.conversation().await).await;
@@ -67,8 +64,8 @@ both_databases! {
     async fn a_schema_that_needs_a_newer_program_is_refused_by_name_and_number(db: TestDb) {
         let scene = Scene::on(db).await;
         assert_eq!(is_ready(&scene).await, StatusCode::OK);
-        migrated_by_a_newer_program(&scene, 9_000, "add more", "SELECT 1").await;
-        migrated_by_a_newer_program(&scene, 9_001, "drop former needs 9000", "SELECT 1").await;
+        migrated_by_a_newer_program(&scene.db.store, 9_000, "add more", "SELECT 1").await;
+        migrated_by_a_newer_program(&scene.db.store, 9_001, "drop former needs 9000", "SELECT 1").await;
         // Whoever balances the load takes it out, and the process runs on.
         assert_eq!(is_ready(&scene).await, StatusCode::SERVICE_UNAVAILABLE);
         let mut settings = environment(&scene.settings, &scene.db.url);

@@ -5,28 +5,41 @@ use crate::scene::{client, environment, sandbox_for};
 use agenstack_sandbox::Settings;
 use reqwest::Client;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A database with organizations in it, the emulated providers, and what nodes are started with.
+#[derive(Clone)]
 pub struct Stage {
     pub settings: Settings,
     pub environment: BTreeMap<String, String>,
+    pub program: PathBuf,
+}
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_agenstack").into()
 }
 
 impl Stage {
     /// Over a database that is empty; it gets `organizations`, each with a shop and a page.
     pub async fn new(url: &str, organizations: usize) -> Self {
+        Self::of(program(), url, organizations).await
+    }
+
+    /// The same by another program.
+    pub async fn of(program: PathBuf, url: &str, organizations: usize) -> Self {
         let (_, settings) = sandbox_for("http://127.0.0.1:9").await;
         let environment = environment(&settings, url);
-        let stage = Self { settings, environment };
+        let stage = Self { settings, environment, program };
         stage.run(&["seed", "--organizations", &organizations.to_string()]).await;
         stage
     }
 
     /// Runs the program to its end, which is a good one; gives what it says.
     pub async fn run(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agenstack"));
+        let mut command = Command::new(&self.program);
         command.env_clear().envs(&self.environment).args(arguments);
         let ended = tokio::task::spawn_blocking(move || command.output().expect("the program starts")).await;
         let ended = ended.expect("it ends");
@@ -52,6 +65,7 @@ impl Stage {
 
 /// One running node.
 pub struct Node {
+    program: PathBuf,
     environment: BTreeMap<String, String>,
     files: Option<usize>,
     http: Client,
@@ -60,13 +74,12 @@ pub struct Node {
     pub at: String,
 }
 
-fn spawn(environment: &BTreeMap<String, String>, files: Option<usize>) -> Child {
-    let program = env!("CARGO_BIN_EXE_agenstack");
+fn spawn(program: &Path, environment: &BTreeMap<String, String>, files: Option<usize>) -> Child {
     let mut command = match files {
         None => Command::new(program),
         Some(files) => {
             let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), program]);
+            shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(program);
             shell
         }
     };
@@ -82,8 +95,10 @@ impl Node {
         drop(listener);
         let mut environment = stage.environment.clone();
         environment.insert("AGENSTACK_LISTEN".into(), listen.to_string());
-        let process = spawn(&environment, files);
-        let mut node = Self { environment, files, http: client(), process, at: format!("http://{listen}") };
+        let program = stage.program.clone();
+        let process = spawn(&program, &environment, files);
+        let mut node =
+            Self { program, environment, files, http: client(), process, at: format!("http://{listen}") };
         node.until_ready().await;
         node
     }
@@ -114,7 +129,7 @@ impl Node {
     /// Starts it again; gives how long it took until it was ready.
     pub async fn restart(&mut self) -> Duration {
         let began = Instant::now();
-        self.process = spawn(&self.environment, self.files);
+        self.process = spawn(&self.program, &self.environment, self.files);
         self.until_ready().await;
         began.elapsed()
     }

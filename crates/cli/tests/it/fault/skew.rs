@@ -3,7 +3,7 @@
 
 use super::disk::shared_library;
 use super::ledger::rows;
-use super::node::Stage;
+use super::node::{Stage, program};
 use super::tell;
 use crate::scene::{LARK, Scene, environment};
 use agenstack_store::Store;
@@ -47,6 +47,7 @@ async fn nobody_takes_what_another_holds(secs: i64) {
     let stage = || Stage {
         settings: scene.settings.clone(),
         environment: environment(&scene.settings, &scene.db.url),
+        program: program(),
     };
     let silent = json!({"provider": "meta", "operation": "POST messages", "times": 1, "hold_ms": 60_000});
     scene.control(Method::POST, "/faults", Some(silent.clone())).await;

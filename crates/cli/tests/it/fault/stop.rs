@@ -3,7 +3,7 @@
 
 use super::ledger::{drained, rows};
 use super::load::Load;
-use super::node::Stage;
+use super::node::{Stage, program};
 use super::tell;
 use crate::scene::{LARK, Scene, environment};
 use crate::wire::{delivery, message, meta_signature_by};
@@ -91,8 +91,11 @@ async fn hands_back(db: TestDb) {
     let lark = scene.connected("Lark", LARK).await;
     let fault = json!({"provider": "meta", "operation": "POST messages", "times": 1, "hold_ms": 60_000});
     scene.control(Method::POST, "/faults", Some(fault)).await;
-    let stage =
-        Stage { settings: scene.settings.clone(), environment: environment(&scene.settings, &scene.db.url) };
+    let stage = Stage {
+        settings: scene.settings.clone(),
+        environment: environment(&scene.settings, &scene.db.url),
+        program: program(),
+    };
     let mut nodes = stage.with(&[("AGENSTACK_SHUTDOWN_SECS", "5")]).nodes(1).await;
     let sends = async || scene.received("meta").await.iter().filter(|call| call.1 == "POST messages").count();
     let written = json!({"page_id": LARK.page, "from": "Bo", "text": "hello"});

@@ -69,7 +69,7 @@ both_databases! {
             assert_eq!(tx.event_find(id).await.unwrap().unwrap().state, EventState::Pending);
         }
         tx.commit().await.unwrap();
-        assert_eq!(lease(&db.store, Queue::Events, "u", w.now(), 99).await.len(), 5);
+        assert_eq!(lease(&db.store, Queue::Events, "u", w.now().plus_secs(1), 99).await.len(), 5);
     }
 
     async fn what_is_handled_again_takes_turns_over_a_second_and_others_go_in_between(db: TestDb) {
@@ -90,10 +90,10 @@ both_databases! {
         assert!(tx.event_accept(&route(&its), &event).await.unwrap());
         tx.commit().await.unwrap();
         // 0, 250 ms; 300 ms; 500, 750 ms.
-        for (limit, theirs, others) in [(2, 2, 0), (1, 0, 1), (9, 2, 0)] {
-            let leased = lease(&db.store, Queue::Events, "u", w.now().plus_millis(300), limit).await;
+        for (millis, limit, theirs, others) in [(0, 9, 1, 1), (249, 9, 0, 0), (500, 9, 2, 0), (750, 9, 1, 0)] {
+            let leased = lease(&db.store, Queue::Events, "u", w.now().plus_millis(millis), limit).await;
             let of = |org: &OrgCtx| leased.iter().filter(|row| row.org == *org.org()).count();
-            assert_eq!((of(&org), of(&other)), (theirs, others), "of {limit}");
+            assert_eq!((of(&org), of(&other)), (theirs, others), "after {millis} ms");
         }
     }
 

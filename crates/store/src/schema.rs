@@ -8,9 +8,13 @@
 
 use crate::db::{Pools, Store, check_roles};
 use crate::error::StoreError;
+use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+/// How often a migration is begun anew because it and somebody else waited for each other.
+const DEADLOCKS: usize = 10;
 
 /// What a newer program has added to the schema stays; see [`judge`].
 fn tolerant(mut migrator: Migrator) -> Migrator {
@@ -54,6 +58,35 @@ pub(crate) fn fingerprint() -> u64 {
         .fold(0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Runs what is missing, beside nodes that are at work. A migration that locks two tables may meet a transaction that holds them the
+/// other way round: PostgreSQL undoes one of the two, and the migration begins anew.
+async fn migrate_postgres(pool: &PgPool) -> Result<(), MigrateError> {
+    let mut connection = pool.acquire().await?;
+    let mut again = DEADLOCKS;
+    let done = loop {
+        match POSTGRES.run(&mut *connection).await {
+            Err(MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _))
+                if again > 0 && is_deadlock(&e) =>
+            {
+                tracing::warn!(
+                    "a migration and a transaction waited for each other; the migration begins anew"
+                );
+                again -= 1;
+            }
+            done => break done,
+        }
+    };
+    if done.is_err() {
+        // The migrations' lock is the connection's, and others wait for it.
+        let _ = connection.close().await;
+    }
+    done
+}
+
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("40P01"))
+}
+
 impl Store {
     /// Brings the schema to this program's version; one that has it, or a newer one, is left alone.
     ///
@@ -66,7 +99,7 @@ impl Store {
             Ok(_) => {}
             Err(StoreError::Schema(_)) => match &self.pools {
                 Pools::Sqlite { write, .. } => SQLITE.run(write.pool()).await,
-                Pools::Postgres { pool, .. } => POSTGRES.run(pool).await,
+                Pools::Postgres { pool, .. } => migrate_postgres(pool).await,
             }
             .map_err(StoreError::Migrate)?,
             Err(other) => return Err(other),

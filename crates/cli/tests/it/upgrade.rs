@@ -7,20 +7,24 @@ use agenstack_store::{Store, both_databases};
 use reqwest::StatusCode;
 use sqlx::AssertSqlSafe;
 
-/// What a migration may do that older programs go on beside: it adds.
+/// What migrations may do that older programs go on beside: they add.
 pub const ADDS: &str = "ALTER TABLE events ADD COLUMN later TEXT; ALTER TABLE jobs ADD COLUMN later TEXT;
     ALTER TABLE messages ADD COLUMN later INTEGER NOT NULL DEFAULT 0; ALTER TABLE conversations ADD COLUMN later TEXT;
     ALTER TABLE integrations ADD COLUMN later TEXT; CREATE INDEX events_later ON events (organization_id, later)";
 
 /// What a newer program's migration does: it alters the schema and records its number and name.
 pub async fn migrated_by_a_newer_program(store: &Store, version: i64, name: &str, sql: &str) {
-    let all = AssertSqlSafe(format!(
-        "{sql}; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    let recorded = format!(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          SELECT {version}, '{name}', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1"
-    ));
-    match (store.sqlite(), store.postgres()) {
-        (Some(pool), _) => drop(sqlx::raw_sql(all).execute(pool).await.unwrap()),
-        (_, pool) => drop(sqlx::raw_sql(all).execute(pool.unwrap()).await.unwrap()),
+    );
+    // Each by itself: whoever is at work may hold two tables the other way round.
+    for statement in sql.split(';').chain([&*recorded]) {
+        let statement = AssertSqlSafe(statement);
+        match (store.sqlite(), store.postgres()) {
+            (Some(pool), _) => drop(sqlx::raw_sql(statement).execute(pool).await.unwrap()),
+            (_, pool) => drop(sqlx::raw_sql(statement).execute(pool.unwrap()).await.unwrap()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use agenstack_core::integration::Provider;
 use agenstack_core::sealed::Sealed;
 use agenstack_store::error::Kind;
 use agenstack_store::tenant::message::StoredMessage;
-use agenstack_store::testing::{World, postgres_empty, sealed};
+use agenstack_store::testing::{World, postgres, postgres_empty, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
@@ -234,4 +234,27 @@ async fn a_url_of_another_kind_is_refused_by_its_kind() {
     for url in ["mysql://x/y", "", "file.db", "http://postgres/"] {
         assert!(matches!(Store::connect(url).await, Err(StoreError::Url)), "{url}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_somebody_at_work_waits_for_and_is_waited_for_begins_anew() {
+    let db = postgres().await;
+    let (before, pool) = (db.store.check().await.unwrap(), db.store.postgres().unwrap());
+    // It locks the table of events first, and then that of deeds.
+    alter(&db.store, "DELETE FROM _sqlx_migrations WHERE version >= 20").await;
+    let mut at_work = pool.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE jobs IN ROW EXCLUSIVE MODE").execute(&mut *at_work).await.unwrap();
+    let comes_in_between = async {
+        const WAITS: &str = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation IN ('jobs'::regclass, 'jobs_in_order'::regclass)";
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
+        while sqlx::query_scalar::<_, i64>(WAITS).fetch_one(pool).await.unwrap() == 0 {
+            tick.tick().await;
+        }
+        // PostgreSQL undoes who has waited for a second, which is the migration.
+        sqlx::raw_sql("LOCK TABLE events IN ROW EXCLUSIVE MODE").execute(&mut *at_work).await.unwrap();
+        at_work.commit().await.unwrap();
+    };
+    let both = async { tokio::join!(db.store.migrate(), comes_in_between) };
+    let (migrated, ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(migrated.unwrap(), before);
 }

@@ -234,6 +234,12 @@ impl Metrics {
         self.recorder.register_histogram(&key, &META).record(took.as_secs_f64());
     }
 
+    /// Adds up what was measured since. Each measurement is kept by itself until then, or until somebody asks for the metrics, and
+    /// nobody may ever ask.
+    pub(crate) fn add_up(&self) {
+        self.recorder.handle().run_upkeep();
+    }
+
     /// What the operator's page shows.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
@@ -468,6 +474,18 @@ mod tests {
         );
         let kinds: Vec<_> = std::iter::once("ok").chain(Kind::ALL.iter().map(|k| k.as_str())).collect();
         assert_eq!(words("Outcomes of a call"), all(&kinds));
+    }
+
+    #[test]
+    fn what_was_added_up_before_is_told_together_with_what_came_later() {
+        let metrics = Metrics::new();
+        metrics.committed(3, Duration::from_millis(2));
+        metrics.add_up();
+        metrics.committed(4, Duration::from_millis(2));
+        let text = metrics.recorder.handle().render();
+        for line in ["agenstack_commit_events_sum 7", "agenstack_commit_events_count 2"] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

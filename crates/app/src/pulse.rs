@@ -181,6 +181,7 @@ pub async fn say(app: App) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
+        app.metrics().add_up();
         if let Err(error) = speaker.say(&app).await {
             tracing::warn!(%error, "how it goes could not be written down; it is tried again");
         }

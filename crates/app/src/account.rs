@@ -255,9 +255,9 @@ pub(crate) async fn erase_closed(app: &App) -> Result<(), AppError> {
             if n == 0 {
                 let mut tx = app.store().global().await?;
                 tx.organization_remove(&org).await?;
+                tx.erased(app.now()).await?;
                 tx.commit().await?;
-                // SQLite keeps copies of moved rows in its pages until it is told not to.
-                app.store().scrub().await?;
+                app.scrub_wanted().notify_one();
                 tracing::info!(org.id = %org.org(), "nothing is left of a deleted organization");
                 break;
             }

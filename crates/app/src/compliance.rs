@@ -69,7 +69,7 @@ pub(crate) async fn perform(
     let request = tx.privacy_open(&fresh).await?;
     tx.commit().await?;
     if request.done_at.is_some() {
-        return finish(app, org, lease, kind).await;
+        return finish(app, org, lease).await;
     }
     let body = json::parse(payload).map_err(|_| unreadable())?;
     let subject = Subject::of(&body);
@@ -116,20 +116,17 @@ pub(crate) async fn perform(
         tx.audit_receipt_add(&id, by, request.id.as_str(), now, &receipt).await?;
     }
     tx.event_erase(lease.id, &nothing).await?;
+    if outcome == Outcome::Erased {
+        tx.erased(now).await?;
+    }
     tx.commit().await?;
+    app.scrub_wanted().notify_one();
     tracing::info!(org.id = %org.org(), request = %request.id, topic = kind.as_str(), "a privacy request is done");
-    finish(app, org, lease, kind).await
+    finish(app, org, lease).await
 }
 
-/// Ends the event of a request that is done. What was erased has to be gone from the disk before: if the process dies
-/// in between, the event comes again and this is done anew.
-async fn finish(app: &App, org: &OrgCtx, lease: &Lease<'_>, kind: PrivacyKind) -> Result<(), AppError> {
-    if kind != PrivacyKind::DataRequest && !app.store().scrub().await? {
-        return Err(AppError::conflict(
-            "refreshing",
-            "The database is too busy to be cleaned; this is tried again.",
-        ));
-    }
+/// Ends the event of a request that is done.
+async fn finish(app: &App, org: &OrgCtx, lease: &Lease<'_>) -> Result<(), AppError> {
     done(app, org, lease).await?;
     app.live().changed(org.org(), Topic::Events);
     app.live().changed(org.org(), Topic::Inbox);
@@ -176,12 +173,13 @@ async fn is_installed(
 pub(crate) async fn sweep(app: &App) -> Result<(), AppError> {
     let mut tx = app.store().global().await?;
     let swept = tx.export_sweep(app.now()).await?;
+    if swept > 0 {
+        tx.erased(app.now()).await?;
+    }
     tx.commit().await?;
     if swept > 0 {
+        app.scrub_wanted().notify_one();
         tracing::info!(swept, "exports of privacy requests were kept long enough");
-        if !app.store().scrub().await? {
-            tracing::info!("the database is too busy to be cleaned; this is done with the next erasure");
-        }
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ pub mod reset;
 pub mod retention;
 pub mod rotation;
 mod routing;
+pub mod scrub;
 pub mod seed;
 mod seen;
 mod share;
@@ -150,6 +151,7 @@ struct Inner {
     refreshing: token::Refreshing,
     outgoing: outgoing::Outgoing,
     wake: tokio::sync::Notify,
+    scrub_wanted: tokio::sync::Notify,
     committer: commit::Committer,
     routes: Arc<routing::Routes>,
     lookup: lookup::Lookup,
@@ -196,6 +198,7 @@ impl App {
             metrics,
             refreshing: token::Refreshing::new(),
             wake: tokio::sync::Notify::new(),
+            scrub_wanted: tokio::sync::Notify::new(),
         }))
     }
 
@@ -321,6 +324,10 @@ impl App {
     }
     pub(crate) fn wake_up(&self) -> &tokio::sync::Notify {
         &self.0.wake
+    }
+    /// Told when something was erased whose bytes may still be on the disk.
+    pub(crate) fn scrub_wanted(&self) -> &tokio::sync::Notify {
+        &self.0.scrub_wanted
     }
     /// Work was committed: tells an idle worker of this process. Others find it by polling, or are told by a process that has
     /// no worker ([`App::tell_work`]).

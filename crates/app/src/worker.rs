@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often connections are looked after.
 const CARE: Duration = Duration::from_secs(20);
+/// How long the database's file is left after it could not be written anew.
+const SCRUB_AGAIN: Duration = Duration::from_secs(3_600);
 /// A row whose handler ended so many times in a row with the process is not handled any more: it may be the reason.
 const MOST_EXPIRED: i64 = 5;
 /// How often rows that cannot be taken are put back, at most.
@@ -238,8 +240,8 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
     };
     let (mut poll, mut extend, mut tidy, mut care) =
         (every(POLL), every(EXTEND), every(HOUSEKEEPING), every(CARE));
-    let (mut renewing, mut probing, mut sealing, mut expiring) =
-        (Beside::default(), Beside::default(), Beside::default(), Beside::default());
+    let [mut renewing, mut probing, mut sealing, mut tidying, mut expiring, mut scrubbing] =
+        std::array::from_fn(|_| Beside::default());
     tokio::pin!(shutdown);
     loop {
         let more = take(&app, &mut at_work).await.unwrap_or_else(|error| {
@@ -258,9 +260,12 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             () = tokio::task::yield_now(), if more && at_work.free() > 0 => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &mut at_work).await,
+            () = app.scrub_wanted().notified() => scrubbing.begin(scrub(app.clone())),
             _ = tidy.tick() => {
-                tidy_up(&app).await;
+                let app = app.clone();
+                scrubbing.begin(scrub(app.clone()));
                 expiring.begin(expire(app.clone()));
+                tidying.begin(async move { tidy_up(&app).await });
             }
             _ = care.tick() => {
                 // Tokens end while all is probed, which takes its time.
@@ -493,6 +498,19 @@ async fn expire(app: App) {
         Err(error) => {
             tracing::warn!(%error, "what was kept long enough could not be deleted; it goes on later")
         }
+    }
+}
+
+/// Writes the database's file anew if something was erased. After a failure, which may have filled the disk for a while, this takes
+/// its time, so that it is not begun again soon.
+async fn scrub(app: App) {
+    if let Err(error) = crate::scrub::round(&app).await {
+        tracing::warn!(
+            ?error,
+            "what was erased may still be in the database's file, which could not be written anew; if its disk has no \
+             room for twice the file, make room; this is tried again in an hour"
+        );
+        tokio::time::sleep(SCRUB_AGAIN).await;
     }
 }
 

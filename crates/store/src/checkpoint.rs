@@ -31,6 +31,7 @@ type Task = (oneshot::Sender<()>, JoinHandle<()>);
 pub(crate) struct Checkpoints {
     task: Arc<Mutex<Option<Task>>>,
     turn: Arc<Mutex<()>>,
+    /// Whoever connects with them waits for other processes for [`PATIENCE`].
     options: Arc<SqliteConnectOptions>,
 }
 
@@ -79,10 +80,17 @@ impl Checkpoints {
         self.turn.lock().await
     }
 
+    /// How to connect for what is no request of anybody.
+    pub(crate) fn options(&self) -> &SqliteConnectOptions {
+        &self.options
+    }
+
     /// Writes all of the log back and empties it; `false` if readers of old rows stood in the way.
     pub(crate) async fn empty(&self) -> Result<bool, sqlx::Error> {
         let _resting = self.rest().await;
         let mut connection = self.options.connect().await?;
+        // Most of it stands in nobody's way.
+        checkpoint(&mut connection).await?;
         let mut left = PATIENCE * 2;
         let emptied = loop {
             let (busy, log, _): (i64, i64, i64) =

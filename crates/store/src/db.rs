@@ -265,33 +265,6 @@ impl Store {
         })
     }
 
-    /// Leaves nothing of what was erased in SQLite's file and log. Overwriting alone does not: where a row grew, its page
-    /// may have kept a copy in its unused part, so that the file is written anew. `false` if readers stood in the way of
-    /// emptying the log: try again. In PostgreSQL, which cleans up by itself, this does nothing.
-    ///
-    /// # Errors
-    /// If the database refuses, or the disk has no room for a second file.
-    pub async fn scrub(&self) -> Result<bool, StoreError> {
-        if let Pools::Sqlite { write, checkpoints, .. } = &self.pools {
-            let _resting = checkpoints.rest().await;
-            let mut connection = write.acquire().await?;
-            sqlx::query("VACUUM").execute(&mut *connection).await?;
-        }
-        self.empty_log().await
-    }
-
-    /// Writes SQLite's log back and empties it; `false` if readers stood in the way. In PostgreSQL this does nothing.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    #[doc(hidden)]
-    pub async fn empty_log(&self) -> Result<bool, StoreError> {
-        match &self.pools {
-            Pools::Sqlite { checkpoints, .. } => Ok(checkpoints.empty().await?),
-            Pools::Postgres { .. } => Ok(true),
-        }
-    }
-
     /// What time the database's machine has; nothing for SQLite, which has no machine of its own. What is stored carries the
     /// caller's time, which is [`Store::clock`]'s.
     ///

@@ -14,6 +14,7 @@ pub mod global;
 pub mod legacy;
 pub mod notice;
 pub mod schema;
+pub mod scrub;
 pub mod statement;
 pub mod tenant;
 #[cfg(feature = "testing")]

@@ -149,9 +149,12 @@ impl Scene {
                 }
             }
             if done == 0 {
-                return;
+                break;
             }
         }
+        agenstack_app::scrub::round(&self.running.app)
+            .await
+            .expect("the database's file can be written anew");
     }
 
     pub async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Value {

@@ -1,6 +1,7 @@
 //! Opening, migrating, checking; what a transaction promises.
 
 use crate::common::make::{conversation, message};
+use agenstack_core::clock::Timestamp;
 use agenstack_core::conversation::{Author, Delivery};
 use agenstack_core::id::AuditId;
 use agenstack_core::integration::Provider;
@@ -142,16 +143,65 @@ both_databases! {
         for id in &ids {
             assert!(tx.message_erase(id, &sealed("nothing")).await.unwrap());
         }
+        tx.erased(w.now()).await.unwrap();
         tx.commit().await.unwrap();
 
         let mut reader = db.store.tenant_read(&org).await.unwrap();
         reader.organization_get().await.unwrap();
         w.organization(&db.store, "Ash").await;
         assert_eq!(db.store.scrub().await.unwrap(), path.is_none());
+        // The file is clean, and its log is not.
+        let erasure = db.store.erasure().await.unwrap();
+        assert_eq!(erasure.map(|e| e.to_write), path.as_ref().map(|_| 0));
         drop(reader);
         assert!(db.store.scrub().await.unwrap());
-        assert_eq!(left(&files()), 0);
+        assert_eq!((left(&files()), db.store.erasure().await.unwrap()), (0, None));
         w.organization(&db.store, "Elm").await;
+        if let Some(path) = path {
+            // The copy is gone as well.
+            let folder = std::path::Path::new(&path).parent().unwrap();
+            let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+            names.retain(|name| !name.to_str().unwrap().starts_with(&path));
+            assert!(names.is_empty(), "{names:?}");
+        }
+    }
+
+    async fn an_erasure_is_remembered_with_its_transaction_since_the_oldest_until_the_file_was_written_anew(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        let is_sqlite = db.store.sqlite().is_some();
+        let since = async || db.store.erasure().await.unwrap().map(|e| e.since);
+        let minute = |n: i64| is_sqlite.then(|| Timestamp::from_secs(n * 60));
+        assert_eq!(since().await, None);
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.erased(Timestamp::from_secs(600)).await.unwrap();
+        drop(tx);
+        assert_eq!(since().await, None, "nothing of it was committed");
+        for at in [659, 1_200] {
+            let mut tx = db.store.global().await.unwrap();
+            tx.erased(Timestamp::from_secs(at)).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(since().await, minute(10), "since the oldest");
+        }
+        // One that comes while only the log is left takes the log along with itself.
+        let mut reader = db.store.tenant_read(&org).await.unwrap();
+        reader.organization_get().await.unwrap();
+        w.organization(&db.store, "Ash").await;
+        assert_eq!(db.store.scrub().await.unwrap(), !is_sqlite);
+        assert_eq!(since().await, minute(10));
+        let mut tx = db.store.tenant(&org).await.unwrap();
+        tx.erased(Timestamp::from_secs(1_800)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(since().await, minute(30));
+        assert_eq!(db.store.erasure().await.unwrap().map(|e| e.to_write > 0), is_sqlite.then_some(true));
+        drop(reader);
+        // It outlives the process.
+        let store = match is_sqlite {
+            true => Store::connect(&db.url).await.unwrap(),
+            false => db.store.clone(),
+        };
+        assert!(store.scrub().await.unwrap());
+        assert_eq!((since().await, store.erasure().await.unwrap()), (None, None));
     }
 
     async fn scrubbing_waits_for_another_process_that_writes_the_log_back(db: TestDb) {
@@ -167,6 +217,9 @@ both_databases! {
         });
         for _ in 0..20 {
             w.organization(&db.store, "Lark").await;
+            let mut tx = db.store.global().await.unwrap();
+            tx.erased(w.now()).await.unwrap();
+            tx.commit().await.unwrap();
             assert!(db.store.scrub().await.unwrap());
         }
         other.abort();

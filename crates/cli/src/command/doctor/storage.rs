@@ -3,11 +3,16 @@
 use super::{Findings, PATIENCE, clock::Clocks};
 use crate::config::Config;
 use crate::wiring::open_store;
+use agenstack_app::scrub;
+use agenstack_core::clock::Timestamp;
+use agenstack_store::scrub::Erasure;
 use agenstack_store::{Store, StoreError};
 use agenstack_vault::Vault;
 use std::path::{Path, PathBuf};
 use tokio::time::timeout;
 
+/// How long after its time an erasure is missed: it may come in the night, and a program that is not running does nothing.
+const LATE_SECS: i64 = 86_400;
 /// What an embedded database needs to go on for a while.
 const ROOM: u64 = 512 * 1024 * 1024;
 
@@ -82,6 +87,9 @@ pub(super) async fn database(
                 if schema.is_newer() { "newer than this program, which works with it" } else { "up to date" };
             found.good(format!("database ({}), its schema is {how}", store.kind()));
             keys(&store, vault, found).await;
+            if let Ok(Some(erasure)) = store.erasure().await {
+                erased(erasure, clocks.now(), found);
+            }
         }
         // `serve` brings an older one up to date by itself.
         Err(error @ StoreError::TooNew { at, .. }) => {
@@ -119,9 +127,41 @@ async fn keys(store: &Store, vault: Option<&Vault>, found: &mut Findings) {
     }
 }
 
+/// What was erased is to leave the file: a server does it by itself, unless it cannot.
+fn erased(erasure: Erasure, now: Timestamp, found: &mut Findings) {
+    let due = scrub::due_at(erasure);
+    if now > due.plus_secs(LATE_SECS) {
+        found.bad(
+            format!("what was erased since {} may still be in the database's file", erasure.since.rfc3339()),
+            format!(
+                "make {} MiB of room beside it, and let agenstack run; its log says why it could not write the file anew",
+                erasure.to_write.saturating_mul(2).div_ceil(1 << 20)
+            ),
+        );
+    } else if erasure.to_write > 0 {
+        found.note(format!(
+            "the database's file is written anew after {}, because something was erased",
+            due.rfc3339()
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_erased_and_could_not_leave_the_file_for_a_day_is_wrong() {
+        let mut found = Findings::default();
+        let erasure = Erasure { since: Timestamp::from_secs(600), to_write: 65 << 20 };
+        erased(erasure, Timestamp::from_secs(608 + LATE_SECS), &mut found);
+        assert_eq!((found.wrong, found.lines.len()), (0, 1));
+        assert!(found.lines[0].contains("written anew after 1970-01-01T00:10:08"), "{}", found.lines[0]);
+        erased(erasure, Timestamp::from_secs(609 + LATE_SECS), &mut found);
+        assert_eq!(found.wrong, 1);
+        assert!(found.lines[1].contains("erased since 1970-01-01T00:10:00"), "{}", found.lines[1]);
+        assert!(found.lines[1].contains("make 130 MiB of room"), "{}", found.lines[1]);
+    }
 
     #[test]
     fn a_disk_that_is_nearly_full_is_wrong() {

@@ -192,6 +192,17 @@ impl AtWork {
         });
     }
 
+    /// Clears away what has ended. `true` if anything has: the last look at the queue passed over rows for which there was no place then,
+    /// and nobody will say anew that they are there.
+    fn clear(&mut self) -> bool {
+        let mut any = false;
+        while let Some(done) = self.tasks.try_join_next() {
+            self.ended(done);
+            any = true;
+        }
+        any
+    }
+
     fn ended(&mut self, outcome: Result<(OrgId, Attempt), tokio::task::JoinError>) {
         match outcome {
             Ok((org, attempt)) => {
@@ -244,13 +255,11 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
         std::array::from_fn(|_| Beside::default());
     tokio::pin!(shutdown);
     loop {
-        let more = take(&app, &mut at_work).await.unwrap_or_else(|error| {
+        let taken = take(&app, &mut at_work).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the queue could not be read");
             false
         });
-        while let Some(done) = at_work.tasks.try_join_next() {
-            at_work.ended(done);
-        }
+        let more = at_work.clear() || taken;
         // Whoever waits for this loop has a turn in each round, also while there is always more to do: leases are extended and
         // an end is heard.
         tokio::select! {
@@ -566,6 +575,29 @@ mod tests {
         assert!(!puts_back(Queue::Events, 50_999));
         assert!(puts_back(Queue::Events, 51_000));
         assert!(puts_back(Queue::Events, 20_000), "the clock was set back");
+    }
+
+    #[tokio::test]
+    async fn who_ended_while_the_queue_was_looked_at_is_a_reason_to_look_again() {
+        let (mut at_work, org) = (AtWork::new(16), OrgId::parse("org_0000000000000000000000000a").unwrap());
+        assert!(!at_work.clear(), "nobody was at work");
+        let ends = Arc::new(tokio::sync::Notify::new());
+        for attempt in [Attempt::First, Attempt::Again] {
+            let (org, ends) = (org.clone(), ends.clone());
+            *at_work.held.entry(org.clone()).or_default() += 1;
+            at_work.again += usize::from(attempt == Attempt::Again);
+            at_work.tasks.spawn(async move {
+                ends.notified().await;
+                (org, attempt)
+            });
+        }
+        tokio::task::yield_now().await;
+        assert!(!at_work.clear(), "both are at work");
+        ends.notify_waiters();
+        tokio::task::yield_now().await;
+        assert!(at_work.clear(), "places are free that the look did not know of");
+        assert_eq!((at_work.free(), at_work.again, at_work.held.len()), (16, 0, 0));
+        assert!(!at_work.clear(), "once");
     }
 
     #[tokio::test]

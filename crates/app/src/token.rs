@@ -404,6 +404,8 @@ async fn refresh(
             Ok(Opened { token: grant.access_token, expires_at: grant.expires_at, renewable: false })
         }
         Err(e) => {
+            // Who took the right over may have renewed, and the old refresh token is refused because of that: such a failure says
+            // nothing about the connection.
             let mut tx = app.store().tenant(org).await?;
             tx.integration_refresh_failed(&it.id, lease, again_at(app, old.renew_failures, &e)).await?;
             tx.commit().await?;

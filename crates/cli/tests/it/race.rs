@@ -15,10 +15,13 @@ use agenstack_store::both_databases;
 use agenstack_store::testing::{TestDb, postgres, sqlite};
 use futures::future::join_all;
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// Rounds of each run of this test; the figure of many more is in `docs/reliability.md`.
 const ROUNDS: i64 = 25;
@@ -62,6 +65,43 @@ both_databases! {
         }
         assert_eq!(lark.integration("shopify").await["status"], "connected");
     }
+
+    async fn a_refusal_that_comes_after_another_node_took_over_and_renewed_says_nothing_about_the_connection(db: TestDb) {
+        let scene = Scene::on(db).await;
+        let lark = scene.connected("Lark Supply", LARK).await;
+        // A node whose call takes longer than its right to refresh: the shop sees it when the new pair is in use.
+        let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = environment(&scene.settings, &scene.db.url);
+        settings.insert("AGENSTACK_PUBLIC_URL".into(), scene.product.clone());
+        settings.insert("SHOPIFY_URL".into(), format!("http://{}/{{shop}}", gate.local_addr().unwrap()));
+        let config = Config::load(&Sources::from_environment(settings)).unwrap();
+        let world = World { clock: Some(scene.clock.clone()), entropy: Arc::new(OsEntropy), http: Http::new(), collector: None };
+        let slow = start(&config, Role::Web, None, world).await.unwrap();
+
+        let org = QueuedFor::row(OrgId::parse(&lark.org).unwrap());
+        let id = lark.integration("shopify").await["id"].as_str().unwrap().to_owned();
+        let token_of = async |app: agenstack_app::App| {
+            let org = OrgCtx::from_queue(app.ctx(Actor::Worker), &org);
+            let it = integration::get(&app, &org, &id).await?;
+            token::call(&app, &org, &it, |t| async move { Ok(t.expose_secret().to_owned()) }).await
+        };
+        scene.pass_time(3_600);
+        let faster = async {
+            let (mut late, _) = gate.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            assert!(late.read(&mut asked).await.unwrap() > 0);
+            scene.pass_time(31);
+            let new = token_of(scene.running.app.clone()).await.unwrap();
+            let body = json!({"error": "invalid_request", "error_description": "This request requires an active refresh_token"}).to_string();
+            let answer = format!("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            late.write_all(answer.as_bytes()).await.unwrap();
+            new
+        };
+        let (slower, new) = tokio::join!(token_of(slow.app.clone()), faster);
+        assert_eq!(slower.unwrap(), new, "what the other renewed is adopted");
+        let it = lark.integration("shopify").await;
+        assert_eq!((&it["status"], &it["last_error"]), (&json!("connected"), &Value::Null));
+    }
 }
 
 /// Rounds of the two-process race and kills of the holder: few in every run of the tests, as many as asked for otherwise.
@@ -77,7 +117,7 @@ struct Node {
 
 impl Node {
     async fn start(scene: &Scene) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap();
         drop(listener);
         let mut settings = environment(&scene.settings, &scene.db.url);

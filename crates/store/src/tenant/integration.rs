@@ -464,10 +464,10 @@ impl TenantTx {
         if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
-    /// Gives the right to refresh back after a failure, and says when to try again.
+    /// Gives the right to refresh back after a failure, if it is still ours, and says when to try again.
     ///
     /// # Errors
-    /// If the database refuses.
+    /// [`StoreError::LeaseLost`] if another took it: what failed says nothing of the token that is stored now.
     pub async fn integration_refresh_failed(
         &mut self,
         id: &IntegrationId,
@@ -475,8 +475,8 @@ impl TenantTx {
         renew_at: Timestamp,
     ) -> Result<(), StoreError> {
         let (org, id) = (self.org.as_str(), id.as_str());
-        execute!(self, INTEGRATION_REFRESH_FAILED, org, id, lease.millis(), renew_at.millis())?;
-        Ok(())
+        let n = execute!(self, INTEGRATION_REFRESH_FAILED, org, id, lease.millis(), renew_at.millis())?;
+        if n == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
     /// What is granted now.

@@ -1,5 +1,7 @@
 //! Connections: one owner, generations, the right to refresh.
 
+mod model;
+
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::integration::{
@@ -321,7 +323,8 @@ both_databases! {
         let late = tx.integration_refreshed(&it.id, 1, first, &pair(&w)).await;
         assert!(matches!(late, Err(StoreError::LeaseLost)));
         // Nor does the first give back what is the second's.
-        tx.integration_refresh_failed(&it.id, first, w.now()).await.unwrap();
+        let late = tx.integration_refresh_failed(&it.id, first, w.now()).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost)));
         assert_eq!(tx.integration_tokens(&it.id).await.unwrap().renew_failures, 0);
         tx.integration_refreshed(&it.id, 1, second, &pair(&w)).await.unwrap();
     }

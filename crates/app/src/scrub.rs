@@ -13,6 +13,7 @@ const SMALL: u64 = 64 << 20;
 const WAIT_SECS: u64 = 8;
 /// How long at most, whatever the file's length: a customer is to be forgotten within thirty days.
 const LONGEST_SECS: u64 = 7 * 86_400;
+
 /// When an erasure is to leave the disk.
 pub fn due_at(erasure: Erasure) -> Timestamp {
     let wait = erasure.to_write.saturating_sub(SMALL).div_ceil(1 << 20).saturating_mul(WAIT_SECS);

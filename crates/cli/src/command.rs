@@ -1,5 +1,6 @@
 //! The commands, a file for each.
 
+pub mod backup;
 pub mod demo;
 pub mod doctor;
 pub mod events;

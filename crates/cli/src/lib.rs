@@ -54,6 +54,8 @@ enum Command {
     Migrate(command::migrate::Arguments),
     /// Check the configuration, the database and the providers, and print what is wrong and how to mend it
     Doctor,
+    /// Copy the embedded database into a file while the server runs
+    Backup(command::backup::Arguments),
     /// The inbox: list, show and replay what providers sent
     #[command(subcommand)]
     Events(command::events::Command),
@@ -144,6 +146,7 @@ pub fn run(
         Command::Serve(a) => wiring::block_on(command::serve::run(&given, a)),
         Command::Migrate(a) => wiring::block_on(command::migrate::run(&given, a)),
         Command::Doctor => wiring::block_on(command::doctor::run(&given)),
+        Command::Backup(a) => wiring::block_on(command::backup::run(&given, a)),
         Command::Events(c) => wiring::block_on(command::events::run(&given, c)),
         Command::Keys(c) => wiring::block_on(command::keys::run(&given, &c)),
         Command::Scan(a) => command::scan::run(&given, a),

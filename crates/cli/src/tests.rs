@@ -72,6 +72,43 @@ fn every_command_says_what_it_does() {
 }
 
 #[test]
+fn a_backup_is_made_of_an_embedded_database_that_is_there_into_a_file_that_is_not() {
+    use agenstack_core::entropy::SeededEntropy;
+    use agenstack_store::testing::sqlite;
+    use agenstack_vault::MasterKey;
+    use secrecy::ExposeSecret;
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let db = runtime.block_on(sqlite());
+    let folder = tempfile::tempdir().unwrap();
+    let names = || {
+        let all = std::fs::read_dir(folder.path()).unwrap();
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let key = MasterKey::generate(&SeededEntropy::new(1));
+    let file = folder.path().join("copy.db").display().to_string();
+    let backup = |database: &str| {
+        let settings = [("AGENSTACK_MASTER_KEY", key.expose_secret()), ("AGENSTACK_DATABASE_URL", database)];
+        call(&["backup", &file], &settings)
+    };
+    let nothing = format!("sqlite://{}/none.db", folder.path().display());
+    for database in [nothing.as_str(), "postgres://nobody@127.0.0.1:9/none"] {
+        assert_eq!((backup(database), names().len()), (FAILED, 0), "{database}");
+    }
+    // A run that was killed left something there.
+    std::fs::write(format!("{file}.part"), "half a copy").unwrap();
+    assert_eq!((backup(&db.url), names()), (OK, vec!["copy.db".to_owned()]));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+    let copied = std::fs::read(&file).unwrap();
+    assert_eq!(backup(&db.url), FAILED, "it is there already");
+    assert_eq!(std::fs::read(&file).unwrap(), copied);
+}
+
+#[test]
 fn a_server_with_another_master_key_than_its_databases_does_not_start() {
     use agenstack_core::entropy::SeededEntropy;
     use agenstack_core::id::DataKeyId;

@@ -6,6 +6,7 @@
 //!
 //! May import `core` only. Look first at [`db`]: pools, transactions and the two walls.
 
+mod backup;
 mod checkpoint;
 mod clock;
 pub mod db;

@@ -18,6 +18,7 @@ mod poison;
 mod power;
 mod proxy;
 mod replay;
+mod restore;
 mod roll;
 mod skew;
 mod stall;

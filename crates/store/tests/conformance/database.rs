@@ -204,6 +204,32 @@ both_databases! {
         assert_eq!((since().await, store.erasure().await.unwrap()), (None, None));
     }
 
+    async fn a_copy_is_a_database_with_all_that_was_committed_and_only_into_an_empty_file(db: TestDb) {
+        let w = World::new();
+        let (org, _) = w.organization(&db.store, "Lark").await;
+        // What is written and not committed is not in it, and holds it up as little as it holds up others.
+        let mut open = db.store.tenant(&org).await.unwrap();
+        open.audit_add(&w.id(AuditId::new), "user", "x", "y", w.now()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("it's a copy.db");
+        let copied = db.store.copy_to(&file).await.unwrap();
+        assert_eq!(copied, db.store.sqlite().is_some());
+        drop(open);
+        if !copied {
+            return;
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is beside it");
+        assert!(db.store.copy_to(&file).await.is_err(), "it is not empty any more");
+        let store = Store::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        store.check().await.unwrap();
+        let mut tx = store.tenant_read(&org).await.unwrap();
+        assert_eq!(tx.organization_get().await.unwrap().name, "Lark");
+        drop(tx);
+        store.close().await;
+        // A folder that is not there.
+        assert!(db.store.copy_to(&folder.path().join("no/copy.db")).await.is_err());
+    }
+
     async fn scrubbing_waits_for_another_process_that_writes_the_log_back(db: TestDb) {
         let w = World::new();
         if db.store.sqlite().is_none() {

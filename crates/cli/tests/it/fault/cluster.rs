@@ -175,6 +175,13 @@ impl Cluster {
         command
     }
 
+    /// Runs one of its programs to its end, which is a good one.
+    pub fn call(&self, name: &str, arguments: &[&str]) {
+        let ended = tokio::task::block_in_place(|| self.program(name).args(arguments).output());
+        let ended = ended.expect("the program starts");
+        assert!(ended.status.success(), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+
     /// Starts it, and waits until it answers.
     pub async fn start(&mut self) {
         let began = Instant::now();

@@ -58,6 +58,11 @@ impl Ledger {
         self.pages.lock().unwrap().acked.len()
     }
 
+    /// Which they are.
+    pub fn acknowledged(&self) -> BTreeSet<String> {
+        self.pages().acked.clone()
+    }
+
     /// How often it was told to come again later.
     pub fn refusals(&self) -> usize {
         self.pages.lock().unwrap().refused

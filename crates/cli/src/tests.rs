@@ -97,6 +97,7 @@ fn a_backup_is_made_of_an_embedded_database_that_is_there_into_a_file_that_is_no
     }
     // A run that was killed left something there.
     std::fs::write(format!("{file}.part"), "half a copy").unwrap();
+    std::fs::write(format!("{file}.part-journal"), "how to undo it").unwrap();
     assert_eq!((backup(&db.url), names()), (OK, vec!["copy.db".to_owned()]));
     #[cfg(unix)]
     {

@@ -69,8 +69,12 @@ pub(crate) async fn run(given: &Given, arguments: Arguments) -> Result<u8, Failu
 
 /// An empty file that only its owner reads; what another run left there is gone.
 fn empty(part: &Path) -> std::io::Result<()> {
-    if part.exists() {
-        std::fs::remove_file(part)?;
+    let mut journal = part.as_os_str().to_owned();
+    journal.push("-journal");
+    for left in [part, Path::new(&journal)] {
+        if left.exists() {
+            std::fs::remove_file(left)?;
+        }
     }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -34,6 +34,7 @@ mod reset;
 mod retention;
 mod routing;
 mod transfer;
+mod way;
 
 use std::path::PathBuf;
 

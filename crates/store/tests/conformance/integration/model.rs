@@ -3,13 +3,14 @@
 //! whole says what is promised, the store then does all of it, and rules that are left out on purpose show that the promises say something.
 
 use super::{shop, take};
+use crate::way::{self, way};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::OrgCtx;
 use agenstack_core::integration::Integration;
 use agenstack_store::tenant::integration::{RefreshedTokens, Tokens};
 use agenstack_store::testing::{World, sealed};
 use agenstack_store::{Store, StoreError, both_databases};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 /// How far a node is. Pairs of tokens are numbers in the order in which the provider gave them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +157,7 @@ impl State {
 }
 
 /// All that can be reached, with where each step leads and whether it succeeds.
-type Steps = BTreeMap<State, Vec<(Action, State, bool)>>;
+type Steps = way::Steps<State, Action, bool>;
 
 /// That, and the promises that are broken somewhere.
 fn explored(rules: Rules) -> (Steps, BTreeSet<&'static str>) {
@@ -276,28 +277,6 @@ impl Played<'_> {
         }
         true
     }
-}
-
-/// The shortest way from a state to a step that is still open, which is its last.
-fn way(
-    all: &Steps,
-    open: &BTreeSet<(State, Action)>,
-    from: State,
-) -> Option<Vec<(State, Action, State, bool)>> {
-    let (mut ways, mut met) = (VecDeque::from([(from, Vec::new())]), BTreeSet::from([from]));
-    while let Some((state, way)) = ways.pop_front() {
-        for (action, after, done) in &all[&state] {
-            let mut further = way.clone();
-            further.push((state, *action, *after, *done));
-            if open.contains(&(state, *action)) {
-                return Some(further);
-            }
-            if met.insert(*after) {
-                ways.push_back((*after, further));
-            }
-        }
-    }
-    None
 }
 
 both_databases! {

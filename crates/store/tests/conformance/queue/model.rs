@@ -3,11 +3,12 @@
 //! done, and have to do as the model does. Rules that are broken on purpose show that the promises say something.
 
 use super::{ANY, QUEUES, Shop, ids, lease};
+use crate::way::{Steps, way};
 use agenstack_core::clock::Timestamp;
 use agenstack_store::global::queue::Queue;
 use agenstack_store::testing::World;
 use agenstack_store::{Store, StoreError, both_databases};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row, in the order of its conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +194,7 @@ impl State {
 }
 
 /// All that can be reached, with where each step leads.
-fn explored(rules: Rules) -> BTreeMap<State, Vec<(Action, State, Seen)>> {
+fn explored(rules: Rules) -> Steps<State, Action, Seen> {
     let mut all = BTreeMap::new();
     let mut open = vec![BEGIN];
     while let Some(state) = open.pop() {
@@ -340,31 +341,6 @@ async fn stored(store: &Store, queue: Queue, id: &str) -> (String, Option<String
         (_, pool) => sqlx::query_as(sql).bind(id).fetch_optional(pool.unwrap()).await.unwrap(),
     };
     row.unwrap_or_else(|| ("done".to_owned(), None))
-}
-
-type Steps = BTreeMap<State, Vec<(Action, State, Seen)>>;
-
-/// The shortest way from a state to a step that is still open, which is its last.
-fn way(
-    all: &Steps,
-    open: &BTreeSet<(State, Action)>,
-    from: State,
-) -> Option<Vec<(State, Action, State, Seen)>> {
-    let mut ways = VecDeque::from([(from, Vec::new())]);
-    let mut met = BTreeSet::from([from]);
-    while let Some((state, way)) = ways.pop_front() {
-        for (action, after, seen) in &all[&state] {
-            let mut further = way.clone();
-            further.push((state, *action, *after, *seen));
-            if open.contains(&(state, *action)) {
-                return Some(further);
-            }
-            if met.insert(*after) {
-                ways.push_back((*after, further));
-            }
-        }
-    }
-    None
 }
 
 both_databases! {

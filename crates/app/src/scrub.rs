@@ -6,6 +6,7 @@ use crate::App;
 use crate::error::AppError;
 use agenstack_core::clock::Timestamp;
 use agenstack_store::scrub::Erasure;
+use std::time::Duration;
 
 /// Up to how many bytes a file is written anew at once: half a second.
 const SMALL: u64 = 64 << 20;
@@ -13,6 +14,8 @@ const SMALL: u64 = 64 << 20;
 const WAIT_SECS: u64 = 8;
 /// How long at most, whatever the file's length: a customer is to be forgotten within thirty days.
 const LONGEST_SECS: u64 = 7 * 86_400;
+/// How long the file is left after it could not be written anew.
+const AGAIN: Duration = Duration::from_secs(3_600);
 
 /// When an erasure is to leave the disk.
 pub fn due_at(erasure: Erasure) -> Timestamp {
@@ -41,6 +44,18 @@ pub async fn round(app: &App) -> Result<(), AppError> {
         tracing::info!("the database is too busy for its log to be emptied; this is tried again");
     }
     Ok(())
+}
+
+/// The same beside a worker. A failure, which may have filled the disk for a while, takes its time, so that this is not begun again soon.
+pub(crate) async fn run(app: App) {
+    if let Err(error) = round(&app).await {
+        tracing::warn!(
+            ?error,
+            "what was erased may still be in the database's file, which could not be written anew; if its disk has no \
+             room for twice the file, make room; this is tried again in an hour"
+        );
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod outcome;
 
 use crate::error::AppError;
 use crate::metric::Attempted;
-use crate::{App, care, handle, job, trace};
+use crate::{App, care, handle, job, scrub, trace};
 use agenstack_core::clock::Timestamp;
 use agenstack_core::ctx::{Actor, OrgCtx};
 use agenstack_core::entropy::bytes;
@@ -34,8 +34,6 @@ const POLL: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often connections are looked after.
 const CARE: Duration = Duration::from_secs(20);
-/// How long the database's file is left after it could not be written anew.
-const SCRUB_AGAIN: Duration = Duration::from_secs(3_600);
 /// A row whose handler ended so many times in a row with the process is not handled any more: it may be the reason.
 const MOST_EXPIRED: i64 = 5;
 /// How often rows that cannot be taken are put back, at most.
@@ -269,10 +267,10 @@ pub async fn run(app: App, slots: usize, shutdown: impl Future<Output = ()> + Se
             () = tokio::task::yield_now(), if more && at_work.free() > 0 => {}
             Some(done) = at_work.tasks.join_next(), if !at_work.tasks.is_empty() => at_work.ended(done),
             _ = extend.tick() => keep(&app, &mut at_work).await,
-            () = app.scrub_wanted().notified() => scrubbing.begin(scrub(app.clone())),
+            () = app.scrub_wanted().notified() => scrubbing.begin(scrub::run(app.clone())),
             _ = tidy.tick() => {
                 let app = app.clone();
-                scrubbing.begin(scrub(app.clone()));
+                scrubbing.begin(scrub::run(app.clone()));
                 expiring.begin(expire(app.clone()));
                 tidying.begin(async move { tidy_up(&app).await });
             }
@@ -507,19 +505,6 @@ async fn expire(app: App) {
         Err(error) => {
             tracing::warn!(%error, "what was kept long enough could not be deleted; it goes on later")
         }
-    }
-}
-
-/// Writes the database's file anew if something was erased. After a failure, which may have filled the disk for a while, this takes
-/// its time, so that it is not begun again soon.
-async fn scrub(app: App) {
-    if let Err(error) = crate::scrub::round(&app).await {
-        tracing::warn!(
-            ?error,
-            "what was erased may still be in the database's file, which could not be written anew; if its disk has no \
-             room for twice the file, make room; this is tried again in an hour"
-        );
-        tokio::time::sleep(SCRUB_AGAIN).await;
     }
 }
 

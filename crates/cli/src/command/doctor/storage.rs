@@ -130,7 +130,9 @@ async fn keys(store: &Store, vault: Option<&Vault>, found: &mut Findings) {
 /// What was erased is to leave the file: a server does it by itself, unless it cannot.
 fn erased(erasure: Erasure, now: Timestamp, found: &mut Findings) {
     let due = scrub::due_at(erasure);
-    if now > due.plus_secs(LATE_SECS) {
+    if erasure.to_write == 0 {
+        found.note("what was erased leaves the database's log as soon as nobody reads from before that");
+    } else if now > due.plus_secs(LATE_SECS) {
         found.bad(
             format!("what was erased since {} may still be in the database's file", erasure.since.rfc3339()),
             format!(
@@ -138,7 +140,7 @@ fn erased(erasure: Erasure, now: Timestamp, found: &mut Findings) {
                 erasure.to_write.saturating_mul(2).div_ceil(1 << 20)
             ),
         );
-    } else if erasure.to_write > 0 {
+    } else {
         found.note(format!(
             "the database's file is written anew after {}, because something was erased",
             due.rfc3339()
@@ -161,6 +163,8 @@ mod tests {
         assert_eq!(found.wrong, 1);
         assert!(found.lines[1].contains("erased since 1970-01-01T00:10:00"), "{}", found.lines[1]);
         assert!(found.lines[1].contains("make 130 MiB of room"), "{}", found.lines[1]);
+        erased(Erasure { to_write: 0, ..erasure }, Timestamp::from_secs(609 + LATE_SECS), &mut found);
+        assert_eq!(found.wrong, 1, "the file was written anew, however late");
     }
 
     #[test]

@@ -51,6 +51,9 @@ impl Lookup {
                 if !group::survive(answer(&store, &mut held, &keyring, &routes, batch)).await {
                     held = Held::default();
                 }
+                if waiting.is_empty() {
+                    held.let_go();
+                }
             }
         });
         Self(asked)

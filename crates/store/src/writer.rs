@@ -18,6 +18,7 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 pub struct Held {
     write: Option<PoolConnection<Sqlite>>,
+    read: Option<PoolConnection<Sqlite>>,
     /// One for single statements; nobody else wants it.
     pub(crate) single: Option<Single>,
 }
@@ -91,9 +92,20 @@ impl Writer {
 }
 
 impl Held {
-    /// Gives back what others may wait for: there is nothing to commit just now.
+    /// Gives back what others may wait for: there is nothing to commit, or to ask, just now.
     pub fn let_go(&mut self) {
-        self.write = None;
+        (self.write, self.read) = (None, None);
+    }
+
+    /// The connection to read from SQLite that is held, or another one.
+    pub(crate) async fn reader(
+        &mut self,
+        pool: &SqlitePool,
+    ) -> Result<&mut PoolConnection<Sqlite>, sqlx::Error> {
+        Ok(match &mut self.read {
+            Some(connection) => connection,
+            none => none.insert(pool.acquire().await?),
+        })
     }
 
     /// Closes the connection for single statements, for another to be opened; at all events, or only if it is stale.

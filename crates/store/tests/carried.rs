@@ -1,23 +1,22 @@
-//! What a database held before its events were made lean is there afterwards, on both databases.
+//! What a database held before a migration that builds a table anew is there afterwards.
 
 use agenstack_store::Store;
 use agenstack_store::testing::postgres_empty;
 use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 
-/// The texts of the migrations before, and of, the one that makes events lean.
-fn migrations(dialect: &str) -> (Vec<String>, String) {
+/// The texts of the migrations before, and of, the one of that name.
+fn migrations(dialect: &str, name: &str) -> (Vec<String>, String) {
     let folder = format!("{}/migrations/{dialect}", env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<_> =
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    let at = files
-        .iter()
-        .position(|file| file.to_string_lossy().contains("/0013_lean_events"))
-        .expect("the migration");
+    let at = files.iter().position(|file| file.ends_with(name)).expect("the migration");
     let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).expect("text")).collect();
     (texts[..at].to_vec(), texts[at].clone())
 }
+
+const LEAN: &str = "0013_lean_events.sql";
 
 /// Two organizations that were told of the same order, one of them of another, too: waiting, done and dead.
 fn events(bytes: fn(&str) -> String) -> String {
@@ -68,17 +67,62 @@ fn are_whole(rows: &[Row]) {
     assert_eq!(dedup.len(), 3, "each is one of a kind");
 }
 
+/// A database of SQLite after those migrations and statements.
+async fn sqlite_after(name: &str, texts: impl IntoIterator<Item = String>) -> (Store, std::path::PathBuf) {
+    let folder = std::env::temp_dir().join(format!("store-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let url = format!("sqlite://{}", folder.join("a.db").display());
+    let store = Store::connect(&url).await.expect("a database");
+    for text in texts {
+        let pool = store.sqlite().expect("it is SQLite");
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(pool).await.expect("it applies");
+    }
+    (store, folder)
+}
+
 #[tokio::test]
 async fn events_that_were_there_before_are_whole_on_sqlite() {
-    let folder = std::env::temp_dir().join(format!("store-lean-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let store = Store::connect(&format!("sqlite://{}", folder.join("a.db").display())).await.unwrap();
+    let (before, lean) = migrations("sqlite", LEAN);
+    let all = before.into_iter().chain([events(|hex| format!("x'{hex}'")), lean]);
+    let (store, folder) = sqlite_after("lean", all).await;
+    are_whole(&sqlx::query_as(ROWS).fetch_all(store.sqlite().unwrap()).await.unwrap());
+    store.close().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_were_there_before_are_whole_on_sqlite_and_go_with_their_organization() {
+    const KEYS: &str = "SELECT organization_id, id, master_key_id, wrapped_key, created_at FROM organization_keys ORDER BY id";
+    let key = |org: &str, id: &str, master: &str, wrapped: &str| {
+        format!("INSERT INTO organization_keys VALUES ('{org}', '{id}', '{master}', x'{wrapped}', 7)")
+    };
+    let held = [
+        "INSERT INTO organizations (id, name, created_at) VALUES ('org_a', 'x', 1), ('org_b', 'x', 1)"
+            .to_owned(),
+        key("org_b", "dky_1", "one", "01"),
+        key("org_a", "dky_2", "one", "02"),
+        key("org_a", "dky_3", "two", "03"),
+    ];
+    let (before, at_hand) = migrations("sqlite", "0021_owner_at_hand_needs_0020.sql");
+    let (store, folder) = sqlite_after("keys", before.into_iter().chain(held).chain([at_hand])).await;
     let pool = store.sqlite().unwrap();
-    let (before, lean) = migrations("sqlite");
-    for text in before.into_iter().chain([events(|hex| format!("x'{hex}'")), lean]) {
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(pool).await.unwrap();
-    }
-    are_whole(&sqlx::query_as(ROWS).fetch_all(pool).await.unwrap());
+    type Key = (String, String, String, Vec<u8>, i64);
+    let expected = [("org_b", "dky_1", "one", 1), ("org_a", "dky_2", "one", 2), ("org_a", "dky_3", "two", 3)]
+        .map(|(org, id, master, byte)| (org.to_owned(), id.to_owned(), master.to_owned(), vec![byte], 7));
+    let keys: Vec<Key> = sqlx::query_as(KEYS).fetch_all(pool).await.unwrap();
+    assert_eq!(keys, expected);
+
+    let twice = sqlx::query("INSERT INTO organization_keys VALUES ('org_b', 'dky_1', 'x', x'09', 7)")
+        .execute(pool)
+        .await;
+    assert!(twice.unwrap_err().as_database_error().unwrap().is_unique_violation());
+    let nobodys = sqlx::query("INSERT INTO organization_keys VALUES ('org_c', 'dky_9', 'x', x'09', 7)")
+        .execute(pool)
+        .await;
+    assert!(nobodys.unwrap_err().as_database_error().unwrap().is_foreign_key_violation());
+    sqlx::query("DELETE FROM organizations WHERE id = 'org_a'").execute(pool).await.unwrap();
+    let keys: Vec<Key> = sqlx::query_as(KEYS).fetch_all(pool).await.unwrap();
+    assert_eq!(keys, expected[..1]);
     store.close().await;
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -87,7 +131,7 @@ async fn events_that_were_there_before_are_whole_on_sqlite() {
 async fn events_that_were_there_before_are_whole_and_known_by_their_digest_on_postgres() {
     let db = postgres_empty().await;
     let pool = db.store.postgres().unwrap();
-    let (before, lean) = migrations("postgres");
+    let (before, lean) = migrations("postgres", LEAN);
     for text in before.into_iter().chain([events(|hex| format!("'\\x{hex}'::bytea")), lean]) {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(pool).await.unwrap();
     }

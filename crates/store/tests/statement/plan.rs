@@ -277,3 +277,23 @@ async fn what_is_asked_all_day_on_sqlite_reads_what_is_due_and_nothing_else() {
     }
     assert_eq!(looked, UPKEEP.len());
 }
+
+/// SQLite reads each page anew for each look, as long as others write.
+#[tokio::test]
+async fn whose_an_account_is_and_its_key_are_found_on_sqlite_without_a_row_elsewhere() {
+    let db = sqlite().await;
+    let s = all().find(|s| s.name == "ROUTES_BY_ACCOUNTS_SQLITE").unwrap();
+    let explain = format!("EXPLAIN QUERY PLAN {}", s.sql);
+    let plan: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(explain)).fetch_all(db.store.sqlite().unwrap()).await.unwrap();
+    let searched: Vec<_> =
+        plan.iter().map(|step| step.3.as_str()).filter(|s| s.starts_with("SEARCH")).collect();
+    assert_eq!(
+        searched,
+        [
+            "SEARCH i USING COVERING INDEX integrations_by_account (provider=? AND external_id=?)",
+            "SEARCH k USING PRIMARY KEY (organization_id=? AND id=?) LEFT-JOIN",
+            "SEARCH n USING PRIMARY KEY (organization_id=?)",
+        ]
+    );
+}
